@@ -1,0 +1,55 @@
+# Every target is one or two go calls. Long runs (soak, sim, bench) are for people, not for CI.
+GO ?= go
+LINT = $(GO) tool -modfile=tools.mod golangci-lint
+
+.PHONY: help check fmt vet lint rules tidy test race fuzz sim planted import kills bench-etcd bench build
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
+
+check: fmt vet lint rules tidy ## everything that judges without running the product
+
+fmt: ## gofmt must have nothing to say
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+
+vet: ## go vet
+	$(GO) vet ./...
+
+lint: ## golangci-lint, pinned in tools.mod
+	$(LINT) run ./...
+
+rules: ## the house rules: imports, sizes, clocks, package comments
+	$(GO) test -count=1 -run TestHouseRules ./integration
+
+tidy: ## go.mod and go.sum say what the code imports
+	$(GO) mod tidy -diff
+
+build: ## bin/kvorum
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/kvorum ./cmd/kvorum
+
+test: ## what the README says
+	$(GO) test ./...
+
+race: ## the same with the race detector
+	$(GO) test -race ./...
+
+T ?= 30s
+fuzz: ## every fuzz target for T each
+	$(GO) run ./integration/cmd/fuzzall -t $(T)
+
+N ?= 200
+SEED ?= 1
+sim: ## N virtual-time seeds from SEED
+	$(GO) run ./integration/cmd/simrun -seed $(SEED) -n $(N)
+
+planted: ## every planted bug must be caught
+	$(GO) run ./integration/cmd/simrun -planted
+
+import: build ## import the Go tree, kill 30 leaders, compare every byte
+	$(GO) run ./integration/cmd/importcheck -bin bin/kvorum
+
+kills: build ## time without service over 50 killed leaders
+	$(GO) run ./integration/cmd/killprobe -bin bin/kvorum
+
+bench-etcd: build ## beside etcd, five alternating runs
+	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum
