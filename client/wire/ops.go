@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+// Op is a command's number. Numbers are those of the server's command table: a released number
+// never changes its meaning.
+type Op uint16
+
+// OpNamed says that the first argument is the command's name, in any case: for commands that this
+// package does not know.
+const OpNamed Op = 0
+
+// The commands.
+const (
+	OpGet      Op = 256
+	OpSet      Op = 257
+	OpGetDel   Op = 258
+	OpGetEx    Op = 259
+	OpMGet     Op = 260
+	OpMSet     Op = 261
+	OpIncr     Op = 262
+	OpDecr     Op = 263
+	OpIncrBy   Op = 264
+	OpDecrBy   Op = 265
+	OpAppend   Op = 266
+	OpStrLen   Op = 267
+	OpGetRange Op = 268
+	OpSetRange Op = 269
+	OpSetEx    Op = 270
+	OpPSetEx   Op = 271
+	OpSetNX    Op = 272
+	OpGetSet   Op = 273
+	OpMSetNX   Op = 274
+
+	OpDel         Op = 288
+	OpUnlink      Op = 289
+	OpExists      Op = 290
+	OpTouch       Op = 291
+	OpType        Op = 292
+	OpExpire      Op = 293
+	OpPExpire     Op = 294
+	OpExpireAt    Op = 295
+	OpPExpireAt   Op = 296
+	OpTTL         Op = 297
+	OpPTTL        Op = 298
+	OpExpireTime  Op = 299
+	OpPExpireTime Op = 300
+	OpPersist     Op = 301
+	OpScan        Op = 302
+	OpDBSize      Op = 303
+	OpFlushAll    Op = 304
+
+	OpLPush  Op = 320
+	OpRPush  Op = 321
+	OpLPop   Op = 322
+	OpRPop   Op = 323
+	OpLLen   Op = 324
+	OpLRange Op = 325
+	OpLIndex Op = 326
+	OpLSet   Op = 327
+	OpLRem   Op = 328
+	OpLTrim  Op = 329
+
+	OpHSet    Op = 352
+	OpHGet    Op = 353
+	OpHMGet   Op = 354
+	OpHGetAll Op = 355
+	OpHDel    Op = 356
+	OpHExists Op = 357
+	OpHLen    Op = 358
+	OpHKeys   Op = 359
+	OpHVals   Op = 360
+	OpHIncrBy Op = 361
+
+	OpKVGet   Op = 512
+	OpKVDel   Op = 513
+	OpKVStats Op = 514
+)
+
+// Command is what a client must know of a command to send it to the right node and to know whether
+// it may send it twice.
+type Command struct {
+	Op   Op
+	Name string
+	// FirstKey, LastKey and KeyStep say which arguments are keys, counting the name as 0. LastKey
+	// -1 is the last argument; FirstKey 0 means that there is no key.
+	FirstKey, LastKey, KeyStep int8
+	// Write: the command may change something.
+	Write bool
+}
+
+const (
+	read  = false
+	write = true
+)
+
+// Lookup returns the row of op, nil when this package does not know it. The row is shared and must
+// not be changed.
+func Lookup(op Op) *Command {
+	i := opIndex(op)
+	if i < 0 {
+		return nil
+	}
+	return &commands[i]
+}
+
+// LookupName returns the row of the command with that upper-case name, nil when this package does
+// not know it. The row is shared and must not be changed.
+func LookupName(name string) *Command { return Lookup(opOfName(name)) }
+
+// All returns the whole table, in ascending order of Op.
+func All() []Command { return append([]Command(nil), commands[:]...) }
+
+// opIndex returns the position of op in the table, -1 when it is not there.
+func opIndex(op Op) int {
+	lo, hi := 0, len(commands)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if commands[mid].Op < op {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(commands) && commands[lo].Op == op {
+		return lo
+	}
+	return -1
+}
+
+// commands is never changed.
+var commands = [...]Command{
+	{OpGet, "GET", 1, 1, 1, read},
+	{OpSet, "SET", 1, 1, 1, write},
+	{OpGetDel, "GETDEL", 1, 1, 1, write},
+	{OpGetEx, "GETEX", 1, 1, 1, write},
+	{OpMGet, "MGET", 1, -1, 1, read},
+	{OpMSet, "MSET", 1, -1, 2, write},
+	{OpIncr, "INCR", 1, 1, 1, write},
+	{OpDecr, "DECR", 1, 1, 1, write},
+	{OpIncrBy, "INCRBY", 1, 1, 1, write},
+	{OpDecrBy, "DECRBY", 1, 1, 1, write},
+	{OpAppend, "APPEND", 1, 1, 1, write},
+	{OpStrLen, "STRLEN", 1, 1, 1, read},
+	{OpGetRange, "GETRANGE", 1, 1, 1, read},
+	{OpSetRange, "SETRANGE", 1, 1, 1, write},
+	{OpSetEx, "SETEX", 1, 1, 1, write},
+	{OpPSetEx, "PSETEX", 1, 1, 1, write},
+	{OpSetNX, "SETNX", 1, 1, 1, write},
+	{OpGetSet, "GETSET", 1, 1, 1, write},
+	{OpMSetNX, "MSETNX", 1, -1, 2, write},
+	{OpDel, "DEL", 1, -1, 1, write},
+	{OpUnlink, "UNLINK", 1, -1, 1, write},
+	{OpExists, "EXISTS", 1, -1, 1, read},
+	{OpTouch, "TOUCH", 1, -1, 1, read},
+	{OpType, "TYPE", 1, 1, 1, read},
+	{OpExpire, "EXPIRE", 1, 1, 1, write},
+	{OpPExpire, "PEXPIRE", 1, 1, 1, write},
+	{OpExpireAt, "EXPIREAT", 1, 1, 1, write},
+	{OpPExpireAt, "PEXPIREAT", 1, 1, 1, write},
+	{OpTTL, "TTL", 1, 1, 1, read},
+	{OpPTTL, "PTTL", 1, 1, 1, read},
+	{OpExpireTime, "EXPIRETIME", 1, 1, 1, read},
+	{OpPExpireTime, "PEXPIRETIME", 1, 1, 1, read},
+	{OpPersist, "PERSIST", 1, 1, 1, write},
+	{OpScan, "SCAN", 0, 0, 0, read},
+	{OpDBSize, "DBSIZE", 0, 0, 0, read},
+	{OpFlushAll, "FLUSHALL", 0, 0, 0, write},
+	{OpLPush, "LPUSH", 1, 1, 1, write},
+	{OpRPush, "RPUSH", 1, 1, 1, write},
+	{OpLPop, "LPOP", 1, 1, 1, write},
+	{OpRPop, "RPOP", 1, 1, 1, write},
+	{OpLLen, "LLEN", 1, 1, 1, read},
+	{OpLRange, "LRANGE", 1, 1, 1, read},
+	{OpLIndex, "LINDEX", 1, 1, 1, read},
+	{OpLSet, "LSET", 1, 1, 1, write},
+	{OpLRem, "LREM", 1, 1, 1, write},
+	{OpLTrim, "LTRIM", 1, 1, 1, write},
+	{OpHSet, "HSET", 1, 1, 1, write},
+	{OpHGet, "HGET", 1, 1, 1, read},
+	{OpHMGet, "HMGET", 1, 1, 1, read},
+	{OpHGetAll, "HGETALL", 1, 1, 1, read},
+	{OpHDel, "HDEL", 1, 1, 1, write},
+	{OpHExists, "HEXISTS", 1, 1, 1, read},
+	{OpHLen, "HLEN", 1, 1, 1, read},
+	{OpHKeys, "HKEYS", 1, 1, 1, read},
+	{OpHVals, "HVALS", 1, 1, 1, read},
+	{OpHIncrBy, "HINCRBY", 1, 1, 1, write},
+	{OpKVGet, "KV.GET", 1, 1, 1, read},
+	{OpKVDel, "KV.DEL", 1, 1, 1, write},
+	{OpKVStats, "KV.STATS", 0, 0, 0, read},
+}
+
+// opOfName finds a name by trying: the table is short, and callers do it once per command text.
+func opOfName(name string) Op {
+	for i := range commands {
+		if commands[i].Name == name {
+			return commands[i].Op
+		}
+	}
+	return OpNamed
+}
