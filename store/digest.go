@@ -23,6 +23,7 @@ const (
 	digestEntry   = 1
 	digestToken   = 2
 	digestRemoved = 3
+	digestField   = 4 // of a large hash
 )
 
 func (d *digester) begin(kind byte) {
@@ -58,7 +59,8 @@ func (d *digester) end() {
 
 // Digest is the fingerprint of a slot's logical state: of every entry its key, type, value in
 // visible order, deadline, flags and version, of every token record all it holds, and Removed. It
-// does not depend on recency, on the order of writes beyond what is visible, nor on memory layout.
+// does not depend on recency, Config.HashKey, memory layout, nor on the order of writes beyond what
+// is visible.
 // A slot that holds nothing has the zero digest. It reads the whole slot. Needs the slot's lock.
 func (s *Store) Digest(slot uint16) (sum [16]byte) {
 	t := s.slots[slot].t
@@ -111,16 +113,28 @@ func (l *List) absorb(d *digester) {
 	})
 }
 
+// absorb: the visible order of a small hash is state of its own; that of a large one follows from
+// its fields and Config.HashKey, so the fields are summed and the digest does not depend on the key.
 func (h *Hash) absorb(d *digester) {
-	form := uint64(0)
-	if h.large != nil {
-		form = 1
-	}
-	d.u64(form)
 	d.u64(uint64(h.Len())) //nolint:gosec // a length
+	if h.large == nil {
+		d.u64(0)
+		h.Each(func(field, value []byte) bool {
+			d.bytes(field)
+			d.bytes(value)
+			return true
+		})
+		return
+	}
+	fields := &digester{h: sha256.New()}
 	h.Each(func(field, value []byte) bool {
-		d.bytes(field)
-		d.bytes(value)
+		fields.begin(digestField)
+		fields.bytes(field)
+		fields.bytes(value)
+		fields.end()
 		return true
 	})
+	d.u64(1)
+	d.u64(fields.lo)
+	d.u64(fields.hi)
 }
