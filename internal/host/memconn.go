@@ -31,6 +31,7 @@ type half struct {
 	wake    chan struct{} // nil when nobody waits
 	segs    []seg
 	first   int       // index of the first unread segment in segs
+	spare   []byte    // a buffer to use again
 	pending int       // unread bytes
 	last    time.Time // arrival of the newest segment: order never changes
 	held    bool      // link cut or stalled
@@ -42,7 +43,8 @@ type half struct {
 }
 
 type seg struct {
-	buf []byte // unread part
+	buf []byte
+	off int // bytes of buf read
 	at  time.Time
 }
 
@@ -73,10 +75,9 @@ func (h *half) read(p []byte) (n int, err error, wake <-chan struct{}, at time.T
 	now := time.Now()
 	for !h.held && n < len(p) && h.first < len(h.segs) && !h.segs[h.first].at.After(now) {
 		s := &h.segs[h.first]
-		k := copy(p[n:], s.buf)
+		k := copy(p[n:], s.buf[s.off:])
 		n += k
-		s.buf = s.buf[k:]
-		if len(s.buf) == 0 {
+		if s.off += k; s.off == len(s.buf) {
 			h.dropFirst()
 		}
 	}
@@ -99,6 +100,9 @@ func (h *half) read(p []byte) (n int, err error, wake <-chan struct{}, at time.T
 }
 
 func (h *half) dropFirst() {
+	if buf := h.segs[h.first].buf; cap(buf) > cap(h.spare) {
+		h.spare = buf[:0]
+	}
 	h.segs[h.first] = seg{}
 	h.first++
 	if h.first == len(h.segs) {
@@ -152,7 +156,10 @@ func (h *half) push(p []byte, now time.Time) {
 			}
 		}
 	}
-	buf := make([]byte, 0, max(connChunk, len(p)))
+	buf := h.spare
+	if h.spare = nil; cap(buf) < len(p) {
+		buf = make([]byte, 0, max(connChunk, len(p)))
+	}
 	h.segs = append(h.segs, seg{buf: append(buf, p...), at: at})
 }
 
@@ -175,6 +182,9 @@ func (h *half) stopReading(silent bool) (unread bool) {
 	defer h.mu.Unlock()
 	unread = h.first < len(h.segs) && !h.held && !h.segs[h.first].at.After(time.Now())
 	h.deaf = !silent // after a silent death nothing answers: the window fills
+	if h.deaf && !h.held && h.pending > 0 {
+		h.broken = time.Now().Add(h.back.draw())
+	}
 	h.changed()
 	return unread
 }

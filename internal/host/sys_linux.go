@@ -20,35 +20,27 @@ func sysLock(f *os.File) error {
 
 // sysSync leaves out the times of the file, which nothing here reads: a log that writes into
 // preallocated space then costs no journal commit for them.
-func sysSync(f *os.File) error {
-	rc, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var serr error
-	if err := rc.Control(func(fd uintptr) {
-		serr = retryEINTR(func() error { return unix.Fdatasync(int(fd)) })
-	}); err != nil {
-		return err
-	}
-	return serr
-}
+func sysSync(f *os.File) error { return onFile(f, unix.Fdatasync) }
 
 func sysPreallocate(f *os.File, size int64) error {
+	err := onFile(f, func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return f.Truncate(size)
+	}
+	return err
+}
+
+// onFile keeps the descriptor open for the time of the call.
+func onFile(f *os.File, call func(fd int) error) error {
 	rc, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var serr error
-	if err := rc.Control(func(fd uintptr) {
-		serr = retryEINTR(func() error { return unix.Fallocate(int(fd), 0, 0, size) })
-	}); err != nil {
-		return err
+	var cerr error
+	if rc.Control(func(fd uintptr) { cerr = retryEINTR(func() error { return call(int(fd)) }) }) != nil {
+		return os.ErrClosed // the one reason for which Control refuses
 	}
-	if errors.Is(serr, unix.EOPNOTSUPP) || errors.Is(serr, unix.ENOSYS) {
-		return f.Truncate(size)
-	}
-	return serr
+	return cerr
 }
 
 func sysFree(name string) (uint64, error) {
