@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+// Data gives the table of the data groups, with default limits.
+func Data() *Table { return DataWith(DefaultLimits()) }
+
+// DataWith is Data with other limits for Check. What Apply accepts does not depend on them.
+func DataWith(l Limits) *Table {
+	var rows []Spec
+	for _, part := range [][]Spec{stringRows(), keyRows(), expireRows(), listRows(), hashRows(), kvRows(), upkeepRows()} {
+		rows = append(rows, part...)
+	}
+	for i := range rows {
+		rows[i].Since = 1
+	}
+	return NewTable(l, rows)
+}
+
+// one makes a row for a command with a single key.
+func one(op Op, name string, arity int, cat uint64, run func(*exec, [][]byte) Result) Spec {
+	return Spec{Op: op, Name: name, Arity: arity, FirstKey: 1, LastKey: 1, KeyStep: 1, Categories: cat, run: run}
+}
+
+// many makes a row for a command whose arguments are keys, each followed by step-1 others.
+func many(op Op, name string, arity, step int, cat uint64, run func(*exec, [][]byte) Result) Spec {
+	last := -1
+	return Spec{Op: op, Name: name, Arity: arity, FirstKey: 1, LastKey: last, KeyStep: step, Categories: cat, run: run}
+}
+
+func (s Spec) write() Spec {
+	s.Write = true
+	s.Categories |= CatWrite
+	return s
+}
+
+func (s Spec) read() Spec {
+	s.Categories |= CatRead
+	return s
+}
+
+func (s Spec) grows() Spec {
+	s.DenyOOM = true
+	return s.write()
+}
+
+func (s Spec) joined(j Join) Spec {
+	s.Join = j
+	return s
+}
+
+func (s Spec) verified(f func(args [][]byte, l *Limits) (Result, bool)) Spec {
+	s.Verify = f
+	return s
+}
+
+// ints verifies that the arguments at these indexes are integers.
+func ints(at ...int) func([][]byte, *Limits) (Result, bool) {
+	return func(args [][]byte, _ *Limits) (Result, bool) {
+		for _, i := range at {
+			if _, ok := parseInt(args[i]); !ok {
+				return fail(TextNotInteger)
+			}
+		}
+		return Result{}, true
+	}
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+// Commands of the shell itself: every table has them, whatever its state is.
+const (
+	// OpOpenSession opens a frontend's session; its result is the session's number.
+	OpOpenSession Op = 1
+	// OpClusterVersion raises the version that leaders may propose up to. Argument: version.
+	OpClusterVersion Op = 2
+)
+
+// Upkeep of a data group, proposed by its leader or the control group's agent.
+const (
+	OpOwn        Op = 16 // epoch, slot set: this group owns the slots
+	OpDrop       Op = 17 // epoch, slot set: this group gives the slots up; their keys go
+	OpLimit      Op = 18 // maxmemory in bytes (0 none), policy, maxvalue in bytes (0 default)
+	OpDefaultTTL Op = 19 // milliseconds given to keys made without a deadline; 0 none
+)
+
+// The data commands. 0x8000 and above belongs to the control group's table.
+const (
+	OpGet      Op = 256
+	OpSet      Op = 257
+	OpGetDel   Op = 258
+	OpGetEx    Op = 259
+	OpMGet     Op = 260
+	OpMSet     Op = 261
+	OpIncr     Op = 262
+	OpDecr     Op = 263
+	OpIncrBy   Op = 264
+	OpDecrBy   Op = 265
+	OpAppend   Op = 266
+	OpStrLen   Op = 267
+	OpGetRange Op = 268
+	OpSetRange Op = 269
+	OpSetEx    Op = 270
+	OpPSetEx   Op = 271
+	OpSetNX    Op = 272
+	OpGetSet   Op = 273
+	OpMSetNX   Op = 274
+
+	OpDel         Op = 288
+	OpUnlink      Op = 289
+	OpExists      Op = 290
+	OpTouch       Op = 291
+	OpType        Op = 292
+	OpExpire      Op = 293
+	OpPExpire     Op = 294
+	OpExpireAt    Op = 295
+	OpPExpireAt   Op = 296
+	OpTTL         Op = 297
+	OpPTTL        Op = 298
+	OpExpireTime  Op = 299
+	OpPExpireTime Op = 300
+	OpPersist     Op = 301
+	OpScan        Op = 302
+	OpDBSize      Op = 303
+	OpFlushAll    Op = 304
+
+	OpLPush  Op = 320
+	OpRPush  Op = 321
+	OpLPop   Op = 322
+	OpRPop   Op = 323
+	OpLLen   Op = 324
+	OpLRange Op = 325
+	OpLIndex Op = 326
+	OpLSet   Op = 327
+	OpLRem   Op = 328
+	OpLTrim  Op = 329
+
+	OpHSet    Op = 352
+	OpHGet    Op = 353
+	OpHMGet   Op = 354
+	OpHGetAll Op = 355
+	OpHDel    Op = 356
+	OpHExists Op = 357
+	OpHLen    Op = 358
+	OpHKeys   Op = 359
+	OpHVals   Op = 360
+	OpHIncrBy Op = 361
+
+	// OpKVGet: KV.GET key → [value, version, flags, pttl, type], null when absent.
+	OpKVGet Op = 512
+	// OpKVDel: KV.DEL key [IFVERSION n] → 1 or 0.
+	OpKVDel Op = 513
+	// OpKVStats: KV.STATS → [keys, key bytes, value bytes, logical bytes] of the covered slots.
+	OpKVStats Op = 514
+)

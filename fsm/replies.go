@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The texts of errors, worded as Redis words them.
+const (
+	TextWrongType     = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	TextSyntax        = "ERR syntax error"
+	TextNotInteger    = "ERR value is not an integer or out of range"
+	TextNotPositive   = "ERR value is out of range, must be positive"
+	TextOverflow      = "ERR increment or decrement would overflow"
+	TextDecrOverflow  = "ERR decrement would overflow"
+	TextHashNotInt    = "ERR hash value is not an integer"
+	TextNoSuchKey     = "ERR no such key"
+	TextIndexRange    = "ERR index out of range"
+	TextOffsetRange   = "ERR offset is out of range"
+	TextStringTooBig  = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	TextKeyTooBig     = "ERR key exceeds maximum allowed size"
+	TextCommandTooBig = "ERR command exceeds maximum allowed size"
+	TextTooManyArgs   = "ERR too many arguments"
+	TextInvalidCursor = "ERR invalid cursor"
+	TextOOM           = "OOM command not allowed when used memory > 'maxmemory'."
+	TextExpireNX      = "ERR NX and XX, GT or LT options at the same time are not compatible"
+	TextExpireGTLT    = "ERR GT and LT options at the same time are not compatible"
+	TextCrossSlot     = "CROSSSLOT Keys in request don't hash to the same slot"
+	TextTokenExpired  = "TOKENEXPIRED a later request of this client is already recorded: outcome unknown"
+	TextReplyDropped  = "REPLYDROPPED applied, but the reply was too large to keep"
+	TextSlotMoved     = "MOVED slot is not owned by this group"
+	TextSlotFrozen    = "TRYAGAIN slot is being moved"
+	TextVersion       = "VERSION current version is "
+)
+
+// OK is the status reply of a write that has nothing else to say.
+func OK() Result { return Status("OK") }
+
+// Status is a one-line reply.
+func Status(s string) Result { return Result{Kind: KindStatus, Str: []byte(s)} }
+
+// Int is an integer reply.
+func Int(n int64) Result { return Result{Kind: KindInt, Int: n} }
+
+// Bulk is a binary-safe reply. It takes b over: b must not alias the store or a log entry.
+func Bulk(b []byte) Result { return Result{Kind: KindBulk, Str: b} }
+
+// Null is the reply for what is not there.
+func Null() Result { return Result{Kind: KindNull} }
+
+// Array is a sequence of replies; it takes elems over.
+func Array(elems []Result) Result { return Result{Kind: KindArray, Elems: elems} }
+
+// Map is a sequence of pairs; it takes elems over.
+func Map(elems []Result) Result { return Result{Kind: KindMap, Elems: elems} }
+
+// Error is an outcome other than CodeOK with its whole text, prefix included.
+func Error(code Code, text string) Result {
+	return Result{Kind: KindError, Code: code, Str: []byte(text)}
+}
+
+// Errorf is Error with a format.
+func Errorf(code Code, format string, args ...any) Result {
+	return Result{Kind: KindError, Code: code, Str: fmt.Appendf(nil, format, args...)}
+}
+
+// IsError tells whether r is an outcome other than CodeOK.
+func (r Result) IsError() bool { return r.Kind == KindError }
+
+// Clone returns r with bytes of its own.
+func (r Result) Clone() Result {
+	if r.Str != nil {
+		r.Str = append([]byte{}, r.Str...)
+	}
+	if r.Elems != nil {
+		elems := make([]Result, len(r.Elems))
+		for i, e := range r.Elems {
+			elems[i] = e.Clone()
+		}
+		r.Elems = elems
+	}
+	return r
+}
+
+// WrongArity is the error for a number of arguments that s does not take.
+func (s *Spec) WrongArity() Result {
+	return Errorf(CodeArity, "ERR wrong number of arguments for '%s' command", strings.ToLower(s.Name))
+}
+
+// invalidExpire is the error for a deadline that is not positive or overflows.
+func (s *Spec) invalidExpire() Result {
+	return Errorf(CodeError, "ERR invalid expire time in '%s' command", strings.ToLower(s.Name))
+}
+
+// maxUnknownText bounds how much of an unknown command is repeated in its error, in bytes.
+const maxUnknownText = 128
+
+// UnknownCommand is the error for a name that no table knows.
+func UnknownCommand(name []byte, args [][]byte) Result {
+	var list strings.Builder
+	for _, a := range args {
+		if list.Len() >= maxUnknownText {
+			break
+		}
+		fmt.Fprintf(&list, "'%.*s' ", maxUnknownText-list.Len(), a)
+	}
+	return Errorf(CodeUnknown, "ERR unknown command '%.*s', with args beginning with: %s", maxUnknownText, name, list.String())
+}
+
+// code maps a text to the outcome it is the text of.
+func fail(text string) (Result, bool) {
+	code := CodeError
+	switch text {
+	case TextWrongType:
+		code = CodeWrongType
+	case TextSyntax, TextExpireNX, TextExpireGTLT:
+		code = CodeSyntax
+	case TextNotInteger, TextHashNotInt, TextNotPositive:
+		code = CodeNotInteger
+	case TextOverflow, TextDecrOverflow:
+		code = CodeOverflow
+	case TextNoSuchKey:
+		code = CodeNoSuchKey
+	case TextIndexRange, TextOffsetRange:
+		code = CodeOutOfRange
+	case TextStringTooBig, TextKeyTooBig, TextCommandTooBig, TextTooManyArgs:
+		code = CodeTooBig
+	}
+	return Error(code, text), false
+}

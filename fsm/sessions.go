@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Limits of sessions.
+const (
+	// SessionWindow is how many Subs of a session may be unacknowledged: Seq - Low stays below it.
+	SessionWindow = 128
+	// MaxSessions bounds the open sessions of a group; OPENSESSION beyond it fails.
+	MaxSessions = 4096
+	// MaxCachedReplies bounds, in bytes, the replies kept of one Sub. Replies that do not fit are
+	// replaced by CodeReplyDropped.
+	MaxCachedReplies = 64 << 10
+	// sessionOrdinalShift places, above the log index, the number of a session among those that one
+	// entry opened: 0 for the first, so that its id is the index itself.
+	sessionOrdinalShift = 48
+	// maxSessionsPerEntry keeps ids below 2^63.
+	maxSessionsPerEntry = 1 << 14
+)
+
+// session is one frontend's exactly-once state. cached holds the replies of [low, next).
+type session struct {
+	low, next uint64
+	cached    [][]byte
+}
+
+// sessionTable holds the open sessions. The applying goroutine alone changes it; mu guards the set of
+// ids against list.
+type sessionTable struct {
+	// opened counts the sessions that the entry at index opened.
+	index  uint64
+	opened uint64
+
+	mu   sync.RWMutex
+	byID map[uint64]*session
+}
+
+func (t *sessionTable) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID = make(map[uint64]*session)
+}
+
+func (t *sessionTable) begin(index uint64) { t.index, t.opened = index, 0 }
+
+// open makes a session; ok false when there are too many.
+func (t *sessionTable) open() (id uint64, ok bool) {
+	if len(t.byID) >= MaxSessions || t.opened >= maxSessionsPerEntry {
+		return 0, false
+	}
+	id = t.index | t.opened<<sessionOrdinalShift
+	t.opened++
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID[id] = &session{low: 1, next: 1}
+	return id, true
+}
+
+func (t *sessionTable) end(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, id)
+}
+
+func (t *sessionTable) list() []uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	ids := make([]uint64, 0, len(t.byID))
+	for id := range t.byID {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// verdict is what is to be done with a Sub. SubApplied with nil cached: execute it, then record.
+type verdict struct {
+	status SubStatus
+	next   uint64
+	cached []byte
+}
+
+// admit decides about a Sub of a session by the rules of DESIGN.md, and forgets the replies that the
+// Sub says are acknowledged.
+func (t *sessionTable) admit(l *EntrySub) verdict {
+	s := t.byID[l.Session]
+	if s == nil {
+		return verdict{status: SubExpired}
+	}
+	// The frontend cannot have an answer to what was never executed, nor to the Sub it is sending.
+	s.forget(min(l.Low, l.Seq, s.next))
+	switch {
+	case l.Seq < s.low:
+		return verdict{status: SubStale}
+	case l.Seq < s.next:
+		return verdict{status: SubApplied, cached: s.cached[l.Seq-s.low]}
+	case l.Seq > s.next || s.next-s.low >= SessionWindow:
+		return verdict{status: SubGap, next: s.next}
+	}
+	return verdict{status: SubApplied}
+}
+
+// record keeps the replies of the Sub that admit let in.
+func (t *sessionTable) record(l *EntrySub, cached []byte) {
+	if s := t.byID[l.Session]; s != nil {
+		s.cached = append(s.cached, slices.Clip(cached))
+		s.next++
+	}
+}
+
+func (s *session) forget(low uint64) {
+	if low <= s.low {
+		return
+	}
+	n := low - s.low
+	clear(s.cached[:n])
+	s.cached = append(s.cached[:0], s.cached[n:]...)
+	s.low = low
+}
+
+func cachePrealloc(writes int) int { return min(8*writes, MaxCachedReplies) + 1 }
+
+// appendCached appends a reply as sessions keep it. A reply that does not fit in MaxCachedReplies is
+// kept as CodeReplyDropped without its text.
+func appendCached(cache []byte, res *Result) []byte {
+	n := len(cache)
+	cache = AppendResult(cache, res)
+	if len(cache) <= MaxCachedReplies {
+		return cache
+	}
+	dropped := Result{Kind: KindError, Code: CodeReplyDropped}
+	return AppendResult(cache[:n], &dropped)
+}
+
+// parseCached gives the replies that appendCached kept. They share no bytes with the cache.
+func parseCached(cached []byte, n int) ([]Result, error) {
+	own := slices.Clone(cached)
+	out := make([]Result, n)
+	for i := range out {
+		res, size, err := ParseResult(own)
+		if err != nil {
+			return nil, fmt.Errorf("cached reply %d: %w", i, err)
+		}
+		if res.Code == CodeReplyDropped {
+			res.Str = []byte(TextReplyDropped)
+		}
+		out[i], own = res, own[size:]
+	}
+	return out, nil
+}
+
+// append encodes the sessions for the shell's section, in ascending order of id.
+func (t *sessionTable) append(dst []byte) []byte {
+	ids := t.list()
+	dst = binary.AppendUvarint(dst, uint64(len(ids)))
+	for _, id := range ids {
+		s := t.byID[id]
+		dst = binary.AppendUvarint(dst, id)
+		dst = binary.AppendUvarint(dst, s.low)
+		dst = binary.AppendUvarint(dst, uint64(len(s.cached)))
+		for _, c := range s.cached {
+			dst = appendBytes(dst, c)
+		}
+	}
+	return dst
+}
+
+// load is the reverse of append.
+func (t *sessionTable) load(r *reader) {
+	byID := make(map[uint64]*session)
+	for n := r.count("session count"); n > 0 && r.err == nil; n-- {
+		id := r.uvarint("session")
+		s := &session{low: r.uvarint("session low")}
+		for c := r.count("cached count"); c > 0 && r.err == nil; c-- {
+			s.cached = append(s.cached, slices.Clone(r.bytes("cached replies")))
+		}
+		s.next = s.low + uint64(len(s.cached))
+		byID[id] = s
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID = byID
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+import (
+	"iter"
+	"strings"
+)
+
+// Join says how a command whose keys or slots are spread over groups is split and its replies joined.
+type Join uint8
+
+// The ways of joining.
+const (
+	JoinNone   Join = iota // never split: all keys in one slot (or one group)
+	JoinArray              // one element a key, in the order of the keys (MGET)
+	JoinSum                // integers add up (DEL, EXISTS, DBSIZE)
+	JoinStatus             // OK when all are OK (MSET, FLUSHALL)
+	JoinCursor             // SCAN: one group at a time, by the cursor's slot (see ScanSlot)
+	JoinStats              // arrays of integers add up element by element (KV.STATS)
+)
+
+// Categories of commands, as ACL rules name them.
+const (
+	CatRead uint64 = 1 << iota
+	CatWrite
+	CatKeyspace
+	CatString
+	CatList
+	CatHash
+	CatFast
+	CatSlow
+	CatDangerous
+	CatAdmin
+)
+
+// Spec is one row of a command table. It is immutable.
+type Spec struct {
+	Op   Op
+	Name string // upper case
+	// Arity counts the name, as in Redis: 2 is exactly one argument, -2 at least one.
+	Arity int
+	// FirstKey, LastKey and KeyStep count the name as 0, as in Redis: GET is 1, 1, 1. LastKey -1 is the
+	// last argument. FirstKey 0: no keys.
+	FirstKey, LastKey, KeyStep int
+
+	Write   bool // goes through the log
+	DenyOOM bool // may grow memory: refused when memory or disk is short
+	Chance  bool // draws from the entry's seed
+	// Internal commands are proposed by the cluster itself: an edge treats them as unknown.
+	Internal bool
+	Join     Join
+	// Whole commands concern every slot. Their result in a group is a Whole: see ParseWhole.
+	Whole      bool
+	Categories uint64
+	Since      uint32 // the cluster version that brought the command
+
+	// Verify finds the errors that need no state, in arguments whose number fits Arity; false comes
+	// with the error. Nil: none.
+	Verify func(args [][]byte, l *Limits) (Result, bool)
+
+	// run executes a data command; nil in tables of other states.
+	run func(x *exec, args [][]byte) Result
+}
+
+// KeyRange gives the keys among n arguments (the name not counted): indexes first, first+step … below
+// end. first == end when there are none. n fits Arity.
+func (s *Spec) KeyRange(n int) (first, end, step int) {
+	if s.FirstKey == 0 {
+		return 0, 0, 1
+	}
+	end = s.LastKey
+	if s.LastKey < 0 {
+		end = n + 1 + s.LastKey
+	}
+	return s.FirstKey - 1, min(end, n), s.KeyStep
+}
+
+// Keys iterates over the keys among args, with their index in args. The keys alias args.
+func (s *Spec) Keys(args [][]byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		first, end, step := s.KeyRange(len(args))
+		for i := first; i < end; i += step {
+			if !yield(i, args[i]) {
+				return
+			}
+		}
+	}
+}
+
+// arityFits tells whether n arguments, the name not counted, are as many as s takes.
+func (s *Spec) arityFits(n int) bool {
+	if s.Arity < 0 {
+		return n+1 >= -s.Arity
+	}
+	return n+1 == s.Arity
+}
+
+// maxNameBytes bounds the names of a table.
+const maxNameBytes = 32
+
+// Table is an immutable set of commands. Every table has the shell's own commands besides its rows.
+type Table struct {
+	specs  []Spec
+	byName map[string]*Spec
+	byOp   []*Spec
+	limits Limits
+}
+
+// NewTable builds a table. Rows with equal numbers or names, or with a name that is not upper case,
+// are a programmer's error and panic.
+func NewTable(l Limits, rows []Spec) *Table {
+	t := &Table{byName: make(map[string]*Spec), limits: l}
+	t.specs = append(append(t.specs, shellSpecs()...), rows...)
+	top := Op(0)
+	for i := range t.specs {
+		top = max(top, t.specs[i].Op)
+	}
+	t.byOp = make([]*Spec, int(top)+1)
+	for i := range t.specs {
+		s := &t.specs[i]
+		if s.Name != strings.ToUpper(s.Name) || len(s.Name) > maxNameBytes || s.Arity == 0 || s.FirstKey > 0 && s.KeyStep < 1 {
+			panic("fsm: table: bad row " + s.Name)
+		}
+		if t.byOp[s.Op] != nil || t.byName[s.Name] != nil {
+			panic("fsm: table: duplicate row " + s.Name)
+		}
+		t.byOp[s.Op], t.byName[s.Name] = s, s
+	}
+	return t
+}
+
+// Lookup finds a command by name in any case, without allocating.
+func (t *Table) Lookup(name []byte) (*Spec, bool) {
+	if len(name) > maxNameBytes {
+		return nil, false
+	}
+	var upper [maxNameBytes]byte
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		upper[i] = c
+	}
+	s, ok := t.byName[string(upper[:len(name)])]
+	return s, ok
+}
+
+// Spec gives the row of op, nil when the table has none.
+func (t *Table) Spec(op Op) *Spec {
+	if int(op) >= len(t.byOp) {
+		return nil
+	}
+	return t.byOp[op]
+}
+
+// All iterates over the rows in the order of the table.
+func (t *Table) All() iter.Seq[*Spec] {
+	return func(yield func(*Spec) bool) {
+		for i := range t.specs {
+			if !yield(&t.specs[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Limits gives the limits that Check applies.
+func (t *Table) Limits() Limits { return t.limits }
+
+// Check finds the errors that need no state: unknown number, arity, limits, syntax. ok false comes with
+// the error as the command's result. A command that passes may still fail when it runs.
+func (t *Table) Check(cmd *Command) (res Result, ok bool) {
+	s := t.Spec(cmd.Op)
+	if s == nil {
+		return Errorf(CodeUnknown, "ERR unknown command number %d", cmd.Op), false
+	}
+	return s.check(cmd.Args, &t.limits)
+}
+
+func (s *Spec) check(args [][]byte, l *Limits) (Result, bool) {
+	if !s.arityFits(len(args)) {
+		return s.WrongArity(), false
+	}
+	if res, ok := l.check(s, args); !ok {
+		return res, false
+	}
+	if s.Verify != nil {
+		return s.Verify(args, l)
+	}
+	return Result{}, true
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+import "github.com/kvorum/kvorum/store"
+
+// replay answers a request whose token is known in the slot; false: it is to be executed.
+func (x *exec) replay(t *Token) (Result, bool) {
+	rec, ok := x.k.st.GetToken(x.slot, t.Client, x.now)
+	switch {
+	case !ok || t.Seq > rec.Seq:
+		return Result{}, false
+	case t.Seq < rec.Seq:
+		return Error(CodeTokenExpired, TextTokenExpired), true
+	case len(rec.Reply) == 0:
+		return Error(CodeReplyDropped, TextReplyDropped), true
+	}
+	res, _, err := ParseResult(clone(rec.Reply))
+	if err != nil {
+		return Error(CodeReplyDropped, TextReplyDropped), true
+	}
+	return res, true
+}
+
+// recordToken keeps the outcome of a request that was executed. An empty reply stands for one that is
+// too large to keep.
+func (x *exec) recordToken(t *Token, res *Result) {
+	rec := store.TokenRecord{Seq: t.Seq, Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.now}
+	if rec.Reply = AppendResult(nil, res); len(rec.Reply) > store.MaxTokenReply {
+		rec.Reply, rec.Code = nil, uint8(CodeReplyDropped)
+	}
+	x.k.st.PutToken(x.slot, t.Client, rec)
+}
+
+// sweepTokens clears expired records from one slot an entry, all slots in turn: slots that nobody writes
+// to are cleaned too, at the same entry on every replica.
+func (k *Keyspace) sweepTokens(ctx *Ctx) {
+	slot := uint16(ctx.Index % Slots)
+	k.st.Lock(slot)
+	if !k.slots[slot].frozen {
+		k.st.ExpireTokens(slot, ctx.Now())
+	}
+	k.st.Unlock(slot)
+}
