@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package snapshots
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kvorum/kvorum/internal/host"
+)
+
+const (
+	// DefaultRetain is how many complete snapshots a folder keeps.
+	DefaultRetain = 2
+	// SyncEvery is how many bytes are written between two syncs of a file in the making, so that no
+	// sync is long and the log's own syncs do not queue behind a whole snapshot.
+	SyncEvery = 8 << 20
+
+	suffixFile = ".snap"
+	suffixTemp = ".tmp"
+)
+
+// Dir is a folder of snapshots of one group.
+type Dir struct {
+	fs     host.FS
+	dir    string
+	retain int
+	mu     struct {
+		sync.Mutex
+		// number is the highest number in any name so far.
+		number uint32
+	}
+}
+
+// OpenDir makes or opens a folder, removes what unfinished writes left and all but the newest
+// retain complete snapshots; retain 0 means DefaultRetain.
+func OpenDir(fs host.FS, dir string, retain int) (*Dir, error) {
+	if retain <= 0 {
+		retain = DefaultRetain
+	}
+	d := &Dir{fs: fs, dir: dir, retain: retain}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("snapshots: open: %w", err)
+	}
+	names, err := fs.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("snapshots: open: %w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, suffixTemp) {
+			if err := fs.Remove(path.Join(dir, name)); err != nil {
+				return nil, fmt.Errorf("snapshots: open: remove leftover: %w", err)
+			}
+		}
+		if _, _, number, ok := parseID(strings.TrimSuffix(name, suffixFile)); ok {
+			d.mu.number = max(d.mu.number, number)
+		}
+	}
+	if err := d.prune(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func formatID(term, index uint64, number uint32) string {
+	return fmt.Sprintf("%016x-%016x-%08x", term, index, number)
+}
+
+// parseID accepts exactly what formatID makes.
+func parseID(id string) (term, index uint64, number uint32, ok bool) {
+	n, err := fmt.Sscanf(id, "%16x-%16x-%8x", &term, &index, &number)
+	return term, index, number, err == nil && n == 3 && formatID(term, index, number) == id
+}
+
+func (d *Dir) name(id string) string { return path.Join(d.dir, id+suffixFile) }
+
+// List returns the complete snapshots, newest first: those whose head and trailer are sound. It
+// does not read the streams.
+func (d *Dir) List() ([]Meta, error) {
+	names, err := d.fs.ReadDir(d.dir)
+	if err != nil {
+		return nil, fmt.Errorf("snapshots: list: %w", err)
+	}
+	var out []Meta
+	for _, name := range slices.Backward(names) {
+		id, ok := strings.CutSuffix(name, suffixFile)
+		if _, _, _, sound := parseID(id); !ok || !sound {
+			continue
+		}
+		f, m, _, _, err := d.open(id)
+		if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion) || errors.Is(err, ErrNotFound) {
+			continue // damaged, or removed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("snapshots: list: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return nil, fmt.Errorf("snapshots: list: %w", err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func (d *Dir) open(id string) (f host.File, m Meta, start int64, sum uint32, err error) {
+	term, index, _, ok := parseID(id)
+	if !ok {
+		return nil, Meta{}, 0, 0, fmt.Errorf("%w: %q", ErrNotFound, id)
+	}
+	f, err = d.fs.OpenFile(d.name(id), os.O_RDONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, Meta{}, 0, 0, fmt.Errorf("%w: %q", ErrNotFound, id)
+	}
+	if err != nil {
+		return nil, Meta{}, 0, 0, err
+	}
+	m, start, sum, err = readEnvelope(f)
+	if err == nil && (m.Term != term || m.Index != index) {
+		err = fmt.Errorf("%w: name and meta data differ", ErrCorrupt)
+	}
+	if err != nil {
+		return nil, Meta{}, 0, 0, errors.Join(fmt.Errorf("%s: %w", id, err), f.Close())
+	}
+	m.ID = id
+	return f, m, start, sum, nil
+}
+
+// Open returns a snapshot's stream. The reader ends in ErrCorrupt in place of io.EOF when it did
+// not return the bytes written; it stays good when the snapshot is removed meanwhile.
+func (d *Dir) Open(id string) (Meta, io.ReadCloser, error) {
+	f, m, start, sum, err := d.open(id)
+	if err != nil {
+		return Meta{}, nil, fmt.Errorf("snapshots: open: %w", err)
+	}
+	return m, &streamReader{f: f, next: start, end: start + m.Size, want: sum}, nil
+}
+
+// Verify reads a whole snapshot and returns ErrCorrupt, wrapped with the place, if its bytes are
+// not those written. It does not look into the stream: Inspect does.
+func (d *Dir) Verify(id string) error {
+	_, r, err := d.Open(id)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, BlockSize)
+	for err == nil {
+		_, err = r.Read(buf)
+	}
+	if err == io.EOF { //nolint:errorlint // exactly what streamReader returns at the end
+		err = nil
+	}
+	if err := errors.Join(err, r.Close()); err != nil {
+		return fmt.Errorf("snapshots: verify %s: %w", id, err)
+	}
+	return nil
+}
+
+// Inspect reads a snapshot and its stream wholly and sums up the stream.
+func (d *Dir) Inspect(id string) (Meta, Info, error) {
+	m, r, err := d.Open(id)
+	if err != nil {
+		return Meta{}, Info{}, err
+	}
+	info, err := Inspect(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return Meta{}, Info{}, fmt.Errorf("snapshots: inspect %s: %w", id, err)
+	}
+	return m, info, nil
+}
+
+// prune removes all complete snapshots but the newest. Called by OpenDir or under mu.
+func (d *Dir) prune() error {
+	list, err := d.List()
+	if err != nil {
+		return err
+	}
+	for _, m := range list[min(d.retain, len(list)):] {
+		if err := d.fs.Remove(d.name(m.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("snapshots: remove old: %w", err)
+		}
+	}
+	return nil
+}
+
+// Pending is a snapshot in the making. It ends in Commit or Abort.
+type Pending struct {
+	d        *Dir
+	f        host.File
+	id       string
+	size     int64 // of the stream so far
+	sum      uint32
+	unsynced int64
+	// err is the first error, or ErrFinished at the end.
+	err error
+}
+
+// Create begins a snapshot. Nothing shows in List before Commit.
+func (d *Dir) Create(m Meta) (*Pending, error) {
+	head, err := m.append(nil)
+	if err != nil {
+		return nil, fmt.Errorf("snapshots: create: %w", err)
+	}
+	d.mu.Lock()
+	d.mu.number++
+	id := formatID(m.Term, m.Index, d.mu.number)
+	d.mu.Unlock()
+	p := &Pending{d: d, id: id}
+	p.f, err = d.fs.OpenFile(p.temp(), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("snapshots: create: %w", err)
+	}
+	if _, err := p.f.Write(head); err != nil {
+		return nil, errors.Join(fmt.Errorf("snapshots: create: %w", err), p.Abort())
+	}
+	return p, nil
+}
+
+func (p *Pending) temp() string { return path.Join(p.d.dir, p.id+suffixTemp) }
+
+// ID is the snapshot's name once committed.
+func (p *Pending) ID() string { return p.id }
+
+// Size is the number of bytes of the stream written so far.
+func (p *Pending) Size() int64 { return p.size }
+
+// Write appends to the stream. After an error only Abort is left.
+func (p *Pending) Write(b []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	n, err := p.f.Write(b)
+	p.size += int64(n)
+	p.unsynced += int64(n)
+	p.sum = crc32.Update(p.sum, crc32.MakeTable(crc32.Castagnoli), b[:n])
+	if err == nil && p.unsynced >= SyncEvery {
+		err = p.f.Sync()
+		p.unsynced = 0
+	}
+	if err != nil {
+		p.err = fmt.Errorf("snapshots: write: %w", err)
+	}
+	return n, p.err
+}
+
+// Commit makes the snapshot appear, complete and durable, and then removes old ones. On error the
+// snapshot has been aborted, or, when only the sync of the folder failed, may appear after a
+// restart; it must not be relied on either way.
+func (p *Pending) Commit() error {
+	if p.err == nil {
+		if _, err := p.f.Write(appendTrailer(nil, p.size, p.sum)); err != nil {
+			p.err = fmt.Errorf("snapshots: commit: %w", err)
+		} else if err := p.f.Sync(); err != nil {
+			p.err = fmt.Errorf("snapshots: commit: sync: %w", err)
+		}
+	}
+	if p.err != nil {
+		return errors.Join(p.err, p.Abort())
+	}
+	p.err = fmt.Errorf("snapshots: %w", ErrFinished)
+	if err := p.f.Close(); err != nil {
+		return errors.Join(fmt.Errorf("snapshots: commit: close: %w", err), p.discard())
+	}
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	if err := p.d.fs.Rename(p.temp(), p.d.name(p.id)); err != nil {
+		return errors.Join(fmt.Errorf("snapshots: commit: rename: %w", err), p.discard())
+	}
+	if err := p.d.fs.SyncDir(p.d.dir); err != nil {
+		return fmt.Errorf("snapshots: commit: sync folder: %w", err)
+	}
+	// The snapshot stands. Old ones that cannot be removed now go with the next Commit or OpenDir.
+	_ = p.d.prune()
+	return nil
+}
+
+// Abort removes what was written. After the end it does nothing.
+func (p *Pending) Abort() error {
+	if errors.Is(p.err, ErrFinished) {
+		return nil
+	}
+	p.err = fmt.Errorf("snapshots: %w", ErrFinished)
+	return errors.Join(p.f.Close(), p.discard())
+}
+
+func (p *Pending) discard() error {
+	if err := p.d.fs.Remove(p.temp()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("snapshots: abort: %w", err)
+	}
+	return nil
+}
