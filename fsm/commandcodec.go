@@ -80,8 +80,8 @@ func parseCommand(src []byte, c *Command) (int, error) {
 	return r.off, r.err
 }
 
-// ValidateBody tells whether body holds exactly n writes of t in log encoding, each of which Check
-// accepts. Leaders call it on bodies that other nodes sent, before proposing them.
+// ValidateBody tells whether body holds exactly n writes of t in log encoding. Leaders call it on bodies
+// that other nodes sent, before proposing them: an entry that failed here would stop every replica.
 func ValidateBody(t *Table, body []byte, n int) error {
 	var c Command
 	for i := range n {

@@ -18,12 +18,12 @@ func DataWith(l Limits) *Table {
 }
 
 // one makes a row for a command with a single key.
-func one(op Op, name string, arity int, cat uint64, run func(*exec, [][]byte) Result) Spec {
+func one(op Op, name string, arity int, cat uint64, run func(*execution, [][]byte) Result) Spec {
 	return Spec{Op: op, Name: name, Arity: arity, FirstKey: 1, LastKey: 1, KeyStep: 1, Categories: cat, run: run}
 }
 
 // many makes a row for a command whose arguments are keys, each followed by step-1 others.
-func many(op Op, name string, arity, step int, cat uint64, run func(*exec, [][]byte) Result) Spec {
+func many(op Op, name string, arity, step int, cat uint64, run func(*execution, [][]byte) Result) Spec {
 	last := -1
 	return Spec{Op: op, Name: name, Arity: arity, FirstKey: 1, LastKey: last, KeyStep: step, Categories: cat, run: run}
 }

@@ -38,7 +38,7 @@ func parseExpireOptions(args [][]byte) (o expireOptions, text string) {
 		case equalFold(word, "LT"):
 			o.lt = true
 		default:
-			return o, fmt.Sprintf("ERR Unsupported option %s", word)
+			return o, fmt.Sprintf("ERR Unsupported option %s", printable(word))
 		}
 	}
 	switch {
@@ -66,7 +66,7 @@ func verifyExpire(name string, seconds bool) func([][]byte, *Limits) (Result, bo
 	}
 }
 
-func runExpire(x *exec, args [][]byte) Result {
+func runExpire(x *execution, args [][]byte) Result {
 	o, _ := parseExpireOptions(args[2:])
 	at, _ := parseInt(args[1])
 	if op := x.spec.Op; op == OpExpire || op == OpExpireAt {
@@ -101,7 +101,7 @@ func (o *expireOptions) allow(ref store.Ref, at int64) bool {
 }
 
 // runTTL is TTL, PTTL, EXPIRETIME and PEXPIRETIME: -2 absent, -1 without a deadline.
-func runTTL(x *exec, args [][]byte) Result {
+func runTTL(x *execution, args [][]byte) Result {
 	ref, found := x.get(args[0])
 	switch {
 	case !found:
@@ -119,7 +119,7 @@ func runTTL(x *exec, args [][]byte) Result {
 	return Int(n)
 }
 
-func runPersist(x *exec, args [][]byte) Result {
+func runPersist(x *execution, args [][]byte) Result {
 	ref, found := x.take(args[0])
 	if !found || ref.ExpireAt() == 0 {
 		return Int(0)

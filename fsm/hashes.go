@@ -19,7 +19,7 @@ func hashRows() []Spec {
 	}
 }
 
-func (x *exec) editHash(key []byte, f func(h *store.Hash)) {
+func (x *execution) editHash(key []byte, f func(h *store.Hash)) {
 	x.k.st.EditHash(x.slot, key, x.ctx.NextVersion(), f)
 }
 
@@ -30,7 +30,7 @@ func verifyHSet(args [][]byte, _ *Limits) (Result, bool) {
 	return Result{}, true
 }
 
-func runHSet(x *exec, args [][]byte) Result {
+func runHSet(x *execution, args [][]byte) Result {
 	_, found, bad := x.takeTyped(args[0], store.TypeHash)
 	if bad != nil {
 		return *bad
@@ -47,7 +47,7 @@ func runHSet(x *exec, args [][]byte) Result {
 	return Int(created)
 }
 
-func runHGet(x *exec, args [][]byte) Result {
+func runHGet(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeHash)
 	if bad != nil {
 		return *bad
@@ -68,7 +68,7 @@ func field(h *store.Hash, name []byte) Result {
 	return Null()
 }
 
-func runHMGet(x *exec, args [][]byte) Result {
+func runHMGet(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeHash)
 	if bad != nil {
 		return *bad
@@ -85,7 +85,7 @@ func runHMGet(x *exec, args [][]byte) Result {
 }
 
 // fields lists a hash in its visible order.
-func (x *exec) fields(key []byte, names, values bool) ([]Result, *Result) {
+func (x *execution) fields(key []byte, names, values bool) ([]Result, *Result) {
 	elems := []Result{}
 	ref, found, bad := x.getTyped(key, store.TypeHash)
 	if bad != nil || !found {
@@ -103,7 +103,7 @@ func (x *exec) fields(key []byte, names, values bool) ([]Result, *Result) {
 	return elems, nil
 }
 
-func runHGetAll(x *exec, args [][]byte) Result {
+func runHGetAll(x *execution, args [][]byte) Result {
 	elems, bad := x.fields(args[0], true, true)
 	if bad != nil {
 		return *bad
@@ -111,7 +111,7 @@ func runHGetAll(x *exec, args [][]byte) Result {
 	return Map(elems)
 }
 
-func runHKeys(x *exec, args [][]byte) Result {
+func runHKeys(x *execution, args [][]byte) Result {
 	elems, bad := x.fields(args[0], true, false)
 	if bad != nil {
 		return *bad
@@ -119,7 +119,7 @@ func runHKeys(x *exec, args [][]byte) Result {
 	return Array(elems)
 }
 
-func runHVals(x *exec, args [][]byte) Result {
+func runHVals(x *execution, args [][]byte) Result {
 	elems, bad := x.fields(args[0], false, true)
 	if bad != nil {
 		return *bad
@@ -127,7 +127,7 @@ func runHVals(x *exec, args [][]byte) Result {
 	return Array(elems)
 }
 
-func runHDel(x *exec, args [][]byte) Result {
+func runHDel(x *execution, args [][]byte) Result {
 	ref, found, bad := x.takeTyped(args[0], store.TypeHash)
 	if bad != nil {
 		return *bad
@@ -155,7 +155,7 @@ func hashHasAny(h *store.Hash, names [][]byte) bool {
 	return false
 }
 
-func runHExists(x *exec, args [][]byte) Result {
+func runHExists(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeHash)
 	if bad != nil {
 		return *bad
@@ -166,7 +166,7 @@ func runHExists(x *exec, args [][]byte) Result {
 	return Int(0)
 }
 
-func runHLen(x *exec, args [][]byte) Result {
+func runHLen(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeHash)
 	if bad != nil {
 		return *bad
@@ -177,7 +177,7 @@ func runHLen(x *exec, args [][]byte) Result {
 	return Int(int64(ref.Hash().Len()))
 }
 
-func runHIncrBy(x *exec, args [][]byte) Result {
+func runHIncrBy(x *execution, args [][]byte) Result {
 	by, _ := parseInt(args[2])
 	ref, found, bad := x.takeTyped(args[0], store.TypeHash)
 	if bad != nil {

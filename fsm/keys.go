@@ -24,7 +24,7 @@ func keyRows() []Spec {
 	}
 }
 
-func runDel(x *exec, args [][]byte) Result {
+func runDel(x *execution, args [][]byte) Result {
 	n := int64(0)
 	for i, key := range args {
 		x.slot = x.keySlots[i]
@@ -36,7 +36,7 @@ func runDel(x *exec, args [][]byte) Result {
 	return Int(n)
 }
 
-func runExists(x *exec, args [][]byte) Result {
+func runExists(x *execution, args [][]byte) Result {
 	n := int64(0)
 	for i, key := range args {
 		x.slot = x.keySlots[i]
@@ -47,7 +47,7 @@ func runExists(x *exec, args [][]byte) Result {
 	return Int(n)
 }
 
-func runType(x *exec, args [][]byte) Result {
+func runType(x *execution, args [][]byte) Result {
 	ref, found := x.get(args[0])
 	if !found {
 		return Status(store.TypeNone.String())
@@ -65,11 +65,11 @@ func (k *Keyspace) covered(f func(c *Cover) Result) Result {
 }
 
 // runDBSize relies on slots that are not owned being empty.
-func runDBSize(x *exec, _ [][]byte) Result {
+func runDBSize(x *execution, _ [][]byte) Result {
 	return x.k.covered(func(*Cover) Result { return Int(x.k.st.Totals().Keys) })
 }
 
-func runKVStats(x *exec, _ [][]byte) Result {
+func runKVStats(x *execution, _ [][]byte) Result {
 	return x.k.covered(func(*Cover) Result {
 		t := x.k.st.Totals()
 		return Array([]Result{Int(t.Keys), Int(t.KeyBytes), Int(t.ValueBytes), Int(t.LogicalBytes)})
@@ -84,7 +84,7 @@ func verifyFlushAll(args [][]byte, _ *Limits) (Result, bool) {
 }
 
 // runFlushAll empties the owned slots one by one: a reader may see some before others. Tokens stay.
-func runFlushAll(x *exec, _ [][]byte) Result {
+func runFlushAll(x *execution, _ [][]byte) Result {
 	return x.k.covered(func(c *Cover) Result {
 		for slot := range uint16(Slots) {
 			if c.Has(slot) && x.k.slots[slot].frozen {

@@ -46,7 +46,7 @@ type Keyspace struct {
 	loading *keyspaceHead
 
 	// x is the applying goroutine's room.
-	x exec
+	x execution
 }
 
 // slotState says whether commands on a slot may run here.
@@ -123,7 +123,7 @@ func (k *Keyspace) Query(ctx *Ctx, cmd *Command) Result {
 		return res
 	}
 	if ctx.x == nil {
-		ctx.x = new(exec)
+		ctx.x = new(execution)
 	}
 	x := ctx.x
 	x.begin(k, ctx, s, set)
@@ -146,8 +146,8 @@ func (k *Keyspace) Query(ctx *Ctx, cmd *Command) Result {
 	return s.run(x, cmd.Args)
 }
 
-// exec is one command on its way through the keyspace. Handlers run with the locks of its slots held.
-type exec struct {
+// execution is one command on its way through the keyspace. Handlers run with the locks of its slots held.
+type execution struct {
 	k    *Keyspace
 	ctx  *Ctx
 	spec *Spec
@@ -160,12 +160,12 @@ type exec struct {
 	keySlots, locks []uint16
 }
 
-func (x *exec) begin(k *Keyspace, ctx *Ctx, s *Spec, set *settings) {
+func (x *execution) begin(k *Keyspace, ctx *Ctx, s *Spec, set *settings) {
 	x.k, x.ctx, x.spec, x.set = k, ctx, s, set
 }
 
 // locate finds the slots of the command's keys.
-func (x *exec) locate(args [][]byte) {
+func (x *execution) locate(args [][]byte) {
 	first, end, step := x.spec.KeyRange(len(args))
 	x.keySlots = x.keySlots[:0]
 	for i := first; i < end; i += step {
@@ -180,7 +180,7 @@ func (x *exec) locate(args [][]byte) {
 }
 
 // served tells whether all slots of the command may be used here.
-func (x *exec) served() (Result, bool) {
+func (x *execution) served() (Result, bool) {
 	for _, slot := range x.locks {
 		if s := &x.k.slots[slot]; !s.owned {
 			return Error(CodeSlotMoved, TextSlotMoved), false
@@ -192,7 +192,7 @@ func (x *exec) served() (Result, bool) {
 }
 
 // write runs a write behind its gates: ownership, token, memory.
-func (x *exec) write(cmd *Command) Result {
+func (x *execution) write(cmd *Command) Result {
 	if res, ok := x.served(); !ok {
 		return res
 	}
@@ -213,7 +213,7 @@ func (x *exec) write(cmd *Command) Result {
 }
 
 // get finds a live entry for reading.
-func (x *exec) get(key []byte) (store.Ref, bool) {
+func (x *execution) get(key []byte) (store.Ref, bool) {
 	ref, ok := x.k.st.Get(x.slot, key, x.now)
 	if ok {
 		x.ctx.NoteDue(ref.ExpireAt())
@@ -242,7 +242,7 @@ func (k *Keyspace) applySettings(set *settings) {
 }
 
 // take finds a live entry for writing; nothing of a dead one is left behind.
-func (x *exec) take(key []byte) (store.Ref, bool) {
+func (x *execution) take(key []byte) (store.Ref, bool) {
 	ref, ok := x.k.st.Lookup(x.slot, key)
 	if ok && ref.Dead(x.now) {
 		x.k.st.Delete(x.slot, key)
@@ -252,12 +252,12 @@ func (x *exec) take(key []byte) (store.Ref, bool) {
 }
 
 // getTyped is get for a type; found false without an error means that the key is absent.
-func (x *exec) getTyped(key []byte, t store.Type) (ref store.Ref, found bool, bad *Result) {
+func (x *execution) getTyped(key []byte, t store.Type) (ref store.Ref, found bool, bad *Result) {
 	ref, found = x.get(key)
 	return typed(ref, found, t)
 }
 
-func (x *exec) takeTyped(key []byte, t store.Type) (ref store.Ref, found bool, bad *Result) {
+func (x *execution) takeTyped(key []byte, t store.Type) (ref store.Ref, found bool, bad *Result) {
 	ref, found = x.take(key)
 	return typed(ref, found, t)
 }
@@ -271,7 +271,7 @@ func typed(ref store.Ref, found bool, t store.Type) (store.Ref, bool, *Result) {
 }
 
 // fresh is the deadline of a key that is made without one.
-func (x *exec) fresh() int64 {
+func (x *execution) fresh() int64 {
 	if x.set.defaultTTL == 0 {
 		return 0
 	}
@@ -279,7 +279,7 @@ func (x *exec) fresh() int64 {
 }
 
 // settle gives a collection or string just made by an in-place edit its default deadline.
-func (x *exec) settle(key []byte, existed bool) {
+func (x *execution) settle(key []byte, existed bool) {
 	if at := x.fresh(); at != 0 && !existed {
 		x.k.st.SetExpire(x.slot, key, at)
 	}

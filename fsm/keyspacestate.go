@@ -27,8 +27,9 @@ const DigestKeyspace = Slots
 
 // frozenKeyspace implements Frozen.
 type frozenKeyspace struct {
-	head []byte
-	view *store.View
+	head  []byte
+	epoch uint64
+	view  *store.View
 }
 
 // Freeze implements State.
@@ -37,8 +38,10 @@ func (k *Keyspace) Freeze() (Frozen, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fsm: freeze: %w", err)
 	}
-	return &frozenKeyspace{head: k.appendHead(nil), view: v}, nil
+	return &frozenKeyspace{head: k.appendHead(nil), epoch: k.whole.cover.Epoch, view: v}, nil
 }
+
+func (f *frozenKeyspace) Epoch() uint64 { return f.epoch }
 
 func (f *frozenKeyspace) Sections(add func(kind uint8, id uint32, data []byte) error) error {
 	if err := add(SectionKeyspace, 0, f.head); err != nil {

@@ -20,7 +20,7 @@ func kvRows() []Spec {
 
 // runKVGet answers [value, version, flags, pttl, type]. The value is null for other types than strings;
 // pttl is -1 without a deadline.
-func runKVGet(x *exec, args [][]byte) Result {
+func runKVGet(x *execution, args [][]byte) Result {
 	ref, found := x.get(args[0])
 	if !found {
 		return Null()
@@ -49,7 +49,7 @@ func verifyKVDel(args [][]byte, _ *Limits) (Result, bool) {
 }
 
 // runKVDel is DEL of one key, under the condition that its version is the one named.
-func runKVDel(x *exec, args [][]byte) Result {
+func runKVDel(x *execution, args [][]byte) Result {
 	ref, found := x.take(args[0])
 	if len(args) == 3 {
 		if want, _ := parseUint(args[2], math.MaxUint64); want != currentVersion(ref, found) {

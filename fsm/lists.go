@@ -24,11 +24,11 @@ func listRows() []Spec {
 	}
 }
 
-func (x *exec) editList(key []byte, f func(l *store.List)) {
+func (x *execution) editList(key []byte, f func(l *store.List)) {
 	x.k.st.EditList(x.slot, key, x.ctx.NextVersion(), f)
 }
 
-func runPush(x *exec, args [][]byte) Result {
+func runPush(x *execution, args [][]byte) Result {
 	_, found, bad := x.takeTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad
@@ -62,7 +62,7 @@ func verifyPop(name string) func([][]byte, *Limits) (Result, bool) {
 	}
 }
 
-func runPop(x *exec, args [][]byte) Result {
+func runPop(x *execution, args [][]byte) Result {
 	ref, found, bad := x.takeTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad
@@ -94,7 +94,7 @@ func runPop(x *exec, args [][]byte) Result {
 	return Array(elems)
 }
 
-func runLLen(x *exec, args [][]byte) Result {
+func runLLen(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad
@@ -119,7 +119,7 @@ func span(start, stop []byte, n int) (lo, hi int) {
 	return int(a), int(min(b, int64(n)-1)) + 1
 }
 
-func runLRange(x *exec, args [][]byte) Result {
+func runLRange(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad
@@ -151,7 +151,7 @@ func position(arg []byte, n int) (i int, inside bool, bad *Result) {
 	return int(v), v >= 0 && v < int64(n), nil
 }
 
-func runLIndex(x *exec, args [][]byte) Result {
+func runLIndex(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad
@@ -169,7 +169,7 @@ func runLIndex(x *exec, args [][]byte) Result {
 	return Bulk(clone(ref.List().Index(i)))
 }
 
-func runLSet(x *exec, args [][]byte) Result {
+func runLSet(x *execution, args [][]byte) Result {
 	ref, found, bad := x.takeTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad
@@ -188,7 +188,7 @@ func runLSet(x *exec, args [][]byte) Result {
 	return OK()
 }
 
-func runLRem(x *exec, args [][]byte) Result {
+func runLRem(x *execution, args [][]byte) Result {
 	ref, found, bad := x.takeTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad
@@ -211,7 +211,7 @@ func listHas(l *store.List, v []byte) (found bool) {
 	return found
 }
 
-func runLTrim(x *exec, args [][]byte) Result {
+func runLTrim(x *execution, args [][]byte) Result {
 	ref, found, bad := x.takeTyped(args[0], store.TypeList)
 	if bad != nil {
 		return *bad

@@ -193,12 +193,12 @@ func (m *Machine) applySub(ctx *Ctx, l *EntrySub, sub *Sub) error {
 		return err
 	}
 	v := m.sessions.admit(l)
-	if v.status == SubApplied && v.cached == nil {
-		var err error
-		if v.cached, err = m.execute(ctx, l, sub, make([]byte, 0, cachePrealloc(l.Writes))); err != nil {
+	if v.execute {
+		cached, err := m.execute(ctx, l, sub, make([]byte, 0, cachePrealloc(l.Writes)))
+		if err != nil {
 			return err
 		}
-		m.sessions.record(l, v.cached)
+		m.sessions.record(l, cached)
 		if sub != nil {
 			sub.Status = SubApplied
 		}

@@ -3,6 +3,7 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 )
@@ -104,12 +105,22 @@ func UnknownCommand(name []byte, args [][]byte) Result {
 		if list.Len() >= maxUnknownText {
 			break
 		}
-		fmt.Fprintf(&list, "'%.*s' ", maxUnknownText-list.Len(), a)
+		fmt.Fprintf(&list, "'%.*s' ", maxUnknownText-list.Len(), printable(a))
 	}
-	return Errorf(CodeUnknown, "ERR unknown command '%.*s', with args beginning with: %s", maxUnknownText, name, list.String())
+	return Errorf(CodeUnknown, "ERR unknown command '%.*s', with args beginning with: %s", maxUnknownText, printable(name), list.String())
 }
 
-// code maps a text to the outcome it is the text of.
+// printable makes input fit for an error's one line, as Redis does: it ends at a zero byte, and line
+// breaks become spaces.
+func printable(b []byte) []byte {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	out := bytes.ReplaceAll(b, []byte("\r"), []byte(" "))
+	return bytes.ReplaceAll(out, []byte("\n"), []byte(" "))
+}
+
+// fail gives the error with a text of Redis, under the code that goes with it.
 func fail(text string) (Result, bool) {
 	code := CodeError
 	switch text {

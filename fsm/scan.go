@@ -75,7 +75,7 @@ func verifyScan(args [][]byte, _ *Limits) (Result, bool) {
 
 // runScan looks at about COUNT keys, from the cursor's slot on and through the owned slots behind it. It
 // stops at the first slot that is not owned: its owner goes on there.
-func runScan(x *exec, args [][]byte) Result {
+func runScan(x *execution, args [][]byte) Result {
 	o, _ := parseScan(args)
 	st := x.k.st
 	var keys []Result

@@ -18,6 +18,9 @@ const (
 	// MaxCachedReplies bounds, in bytes, the replies kept of one Sub. Replies that do not fit are
 	// replaced by CodeReplyDropped.
 	MaxCachedReplies = 64 << 10
+	// MaxSessionBytes bounds the replies kept of a group's sessions together; a Sub beyond it keeps
+	// CodeReplyDropped for every command.
+	MaxSessionBytes = 64 << 20
 	// sessionOrdinalShift places, above the log index, the number of a session among those that one
 	// entry opened: 0 for the first, so that its id is the index itself.
 	sessionOrdinalShift = 48
@@ -37,6 +40,8 @@ type sessionTable struct {
 	// opened counts the sessions that the entry at index opened.
 	index  uint64
 	opened uint64
+	// bytes is the size of all cached replies.
+	bytes int
 
 	mu   sync.RWMutex
 	byID map[uint64]*session
@@ -45,7 +50,7 @@ type sessionTable struct {
 func (t *sessionTable) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byID = make(map[uint64]*session)
+	t.byID, t.bytes = make(map[uint64]*session), 0
 }
 
 func (t *sessionTable) begin(index uint64) { t.index, t.opened = index, 0 }
@@ -64,6 +69,9 @@ func (t *sessionTable) open() (id uint64, ok bool) {
 }
 
 func (t *sessionTable) end(id uint64) {
+	if s := t.byID[id]; s != nil {
+		t.forget(s, s.next)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.byID, id)
@@ -80,11 +88,12 @@ func (t *sessionTable) list() []uint64 {
 	return ids
 }
 
-// verdict is what is to be done with a Sub. SubApplied with nil cached: execute it, then record.
+// verdict is what is to be done with a Sub: execute it and record, or answer with status.
 type verdict struct {
-	status SubStatus
-	next   uint64
-	cached []byte
+	execute bool
+	status  SubStatus
+	next    uint64 // with SubGap
+	cached  []byte // with SubApplied
 }
 
 // admit decides about a Sub of a session by the rules of DESIGN.md, and forgets the replies that the
@@ -95,7 +104,7 @@ func (t *sessionTable) admit(l *EntrySub) verdict {
 		return verdict{status: SubExpired}
 	}
 	// The frontend cannot have an answer to what was never executed, nor to the Sub it is sending.
-	s.forget(min(l.Low, l.Seq, s.next))
+	t.forget(s, min(l.Low, l.Seq, s.next))
 	switch {
 	case l.Seq < s.low:
 		return verdict{status: SubStale}
@@ -104,24 +113,36 @@ func (t *sessionTable) admit(l *EntrySub) verdict {
 	case l.Seq > s.next || s.next-s.low >= SessionWindow:
 		return verdict{status: SubGap, next: s.next}
 	}
-	return verdict{status: SubApplied}
+	return verdict{execute: true}
 }
 
 // record keeps the replies of the Sub that admit let in.
 func (t *sessionTable) record(l *EntrySub, cached []byte) {
-	if s := t.byID[l.Session]; s != nil {
-		s.cached = append(s.cached, slices.Clip(cached))
-		s.next++
+	s := t.byID[l.Session]
+	if s == nil { // the Sub's own entry cannot have closed it: closing comes first
+		return
 	}
+	if t.bytes+len(cached) > MaxSessionBytes {
+		cached = cached[:0]
+		for range l.Writes {
+			cached = appendDropped(cached)
+		}
+	}
+	t.bytes += len(cached)
+	s.cached = append(s.cached, slices.Clone(cached))
+	s.next++
 }
 
-func (s *session) forget(low uint64) {
+// forget drops what a session keeps below low.
+func (t *sessionTable) forget(s *session, low uint64) {
 	if low <= s.low {
 		return
 	}
 	n := low - s.low
-	clear(s.cached[:n])
-	s.cached = append(s.cached[:0], s.cached[n:]...)
+	for _, c := range s.cached[:n] {
+		t.bytes -= len(c)
+	}
+	s.cached = slices.Delete(s.cached, 0, int(n))
 	s.low = low
 }
 
@@ -135,8 +156,12 @@ func appendCached(cache []byte, res *Result) []byte {
 	if len(cache) <= MaxCachedReplies {
 		return cache
 	}
+	return appendDropped(cache[:n])
+}
+
+func appendDropped(cache []byte) []byte {
 	dropped := Result{Kind: KindError, Code: CodeReplyDropped}
-	return AppendResult(cache[:n], &dropped)
+	return AppendResult(cache, &dropped)
 }
 
 // parseCached gives the replies that appendCached kept. They share no bytes with the cache.
@@ -172,19 +197,24 @@ func (t *sessionTable) append(dst []byte) []byte {
 	return dst
 }
 
-// load is the reverse of append.
+// load is the reverse of append, into an empty table.
 func (t *sessionTable) load(r *reader) {
-	byID := make(map[uint64]*session)
+	t.reset()
 	for n := r.count("session count"); n > 0 && r.err == nil; n-- {
 		id := r.uvarint("session")
 		s := &session{low: r.uvarint("session low")}
 		for c := r.count("cached count"); c > 0 && r.err == nil; c-- {
 			s.cached = append(s.cached, slices.Clone(r.bytes("cached replies")))
+			t.bytes += len(s.cached[len(s.cached)-1])
 		}
 		s.next = s.low + uint64(len(s.cached))
-		byID[id] = s
+		t.byID[id] = s
 	}
+}
+
+// adopt takes over what another table holds.
+func (t *sessionTable) adopt(o *sessionTable) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byID = byID
+	t.byID, t.bytes = o.byID, o.bytes
 }

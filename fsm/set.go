@@ -172,7 +172,7 @@ func currentVersion(ref store.Ref, found bool) uint64 {
 	return ref.Version()
 }
 
-func runSet(x *exec, args [][]byte) Result {
+func runSet(x *execution, args [][]byte) Result {
 	key := args[0]
 	o, _ := parseSetOptions(args[2:])
 	m := store.Meta{Flags: o.flags, ExpireAt: x.fresh()}
@@ -213,7 +213,7 @@ func runSet(x *exec, args [][]byte) Result {
 }
 
 // store keeps a string, unless its deadline has passed already: then the key goes at once.
-func (x *exec) store(key, value []byte, m store.Meta) {
+func (x *execution) store(key, value []byte, m store.Meta) {
 	x.k.st.SetString(x.slot, key, value, m)
 	if m.ExpireAt != 0 && m.ExpireAt <= x.now {
 		x.k.st.Delete(x.slot, key)
@@ -221,7 +221,7 @@ func (x *exec) store(key, value []byte, m store.Meta) {
 }
 
 // runSetEx is SETEX and PSETEX: key number value.
-func runSetEx(x *exec, args [][]byte) Result {
+func runSetEx(x *execution, args [][]byte) Result {
 	kind := ttlEX
 	if x.spec.Op == OpPSetEx {
 		kind = ttlPX
@@ -235,7 +235,7 @@ func runSetEx(x *exec, args [][]byte) Result {
 	return OK()
 }
 
-func runGetEx(x *exec, args [][]byte) Result {
+func runGetEx(x *execution, args [][]byte) Result {
 	o, _ := parseGetExOptions(args[1:])
 	ref, found, bad := x.takeTyped(args[0], store.TypeString)
 	if bad != nil {
@@ -261,7 +261,7 @@ func runGetEx(x *exec, args [][]byte) Result {
 }
 
 // expire gives a key a deadline, 0 for none; one that has passed removes the key.
-func (x *exec) expire(key []byte, at int64) {
+func (x *execution) expire(key []byte, at int64) {
 	if at != 0 && at <= x.now {
 		x.k.st.Delete(x.slot, key)
 		return

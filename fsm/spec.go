@@ -60,7 +60,7 @@ type Spec struct {
 	Verify func(args [][]byte, l *Limits) (Result, bool)
 
 	// run executes a data command; nil in tables of other states.
-	run func(x *exec, args [][]byte) Result
+	run func(x *execution, args [][]byte) Result
 }
 
 // KeyRange gives the keys among n arguments (the name not counted): indexes first, first+step … below

@@ -39,6 +39,8 @@ type State interface {
 
 // Frozen is a state at one moment.
 type Frozen interface {
+	// Epoch is that of the slot map the state followed, for the snapshot's header.
+	Epoch() uint64
 	// Sections gives the state piece by piece, in an order of its own, until add fails; it may run on
 	// any goroutine beside the state's changes. data is valid until add returns.
 	Sections(add func(kind uint8, id uint32, data []byte) error) error
@@ -65,7 +67,7 @@ type Ctx struct {
 
 	due bool
 	m   *Machine
-	x   *exec // room of a Query
+	x   *execution // room of a Query
 }
 
 // Now is the log clock C in milliseconds. While an entry is applied it stands still; in a Query it may

@@ -33,7 +33,7 @@ func stringRows() []Spec {
 	}
 }
 
-func runGet(x *exec, args [][]byte) Result {
+func runGet(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeString)
 	if bad != nil {
 		return *bad
@@ -44,7 +44,7 @@ func runGet(x *exec, args [][]byte) Result {
 	return Bulk(clone(ref.Bytes()))
 }
 
-func runGetDel(x *exec, args [][]byte) Result {
+func runGetDel(x *execution, args [][]byte) Result {
 	ref, found, bad := x.takeTyped(args[0], store.TypeString)
 	if bad != nil {
 		return *bad
@@ -57,7 +57,7 @@ func runGetDel(x *exec, args [][]byte) Result {
 	return res
 }
 
-func runMGet(x *exec, args [][]byte) Result {
+func runMGet(x *execution, args [][]byte) Result {
 	elems := make([]Result, len(args))
 	for i, key := range args {
 		x.slot = x.keySlots[i]
@@ -80,12 +80,12 @@ func verifyPairs(name string) func([][]byte, *Limits) (Result, bool) {
 }
 
 // put stores a string as SET does: without flags, with the default deadline.
-func (x *exec) put(key, value []byte) {
+func (x *execution) put(key, value []byte) {
 	x.k.st.DeleteDead(x.slot, key, x.now)
 	x.k.st.SetString(x.slot, key, value, store.Meta{Version: x.ctx.NextVersion(), ExpireAt: x.fresh()})
 }
 
-func runMSet(x *exec, args [][]byte) Result {
+func runMSet(x *execution, args [][]byte) Result {
 	for i := 0; i < len(args); i += 2 {
 		x.slot = x.keySlots[i/2]
 		x.put(args[i], args[i+1])
@@ -93,7 +93,7 @@ func runMSet(x *exec, args [][]byte) Result {
 	return OK()
 }
 
-func runMSetNX(x *exec, args [][]byte) Result {
+func runMSetNX(x *execution, args [][]byte) Result {
 	for i := 0; i < len(args); i += 2 {
 		x.slot = x.keySlots[i/2]
 		if _, found := x.take(args[i]); found {
@@ -104,7 +104,7 @@ func runMSetNX(x *exec, args [][]byte) Result {
 	return Int(1)
 }
 
-func runSetNX(x *exec, args [][]byte) Result {
+func runSetNX(x *execution, args [][]byte) Result {
 	if _, found := x.take(args[0]); found {
 		return Int(0)
 	}
@@ -112,7 +112,7 @@ func runSetNX(x *exec, args [][]byte) Result {
 	return Int(1)
 }
 
-func runGetSet(x *exec, args [][]byte) Result {
+func runGetSet(x *execution, args [][]byte) Result {
 	old := runGet(x, args)
 	if !old.IsError() {
 		x.put(args[0], args[1])
@@ -120,16 +120,16 @@ func runGetSet(x *exec, args [][]byte) Result {
 	return old
 }
 
-func runIncr(x *exec, args [][]byte) Result { return x.incr(args[0], 1) }
+func runIncr(x *execution, args [][]byte) Result { return x.incr(args[0], 1) }
 
-func runDecr(x *exec, args [][]byte) Result { return x.incr(args[0], -1) }
+func runDecr(x *execution, args [][]byte) Result { return x.incr(args[0], -1) }
 
-func runIncrBy(x *exec, args [][]byte) Result {
+func runIncrBy(x *execution, args [][]byte) Result {
 	by, _ := parseInt(args[1])
 	return x.incr(args[0], by)
 }
 
-func runDecrBy(x *exec, args [][]byte) Result {
+func runDecrBy(x *execution, args [][]byte) Result {
 	by, _ := parseInt(args[1])
 	return x.incr(args[0], -by)
 }
@@ -149,7 +149,7 @@ func addOverflows(a, b int64) bool {
 	return b > 0 && a > math.MaxInt64-b || b < 0 && a < math.MinInt64-b
 }
 
-func (x *exec) incr(key []byte, by int64) Result {
+func (x *execution) incr(key []byte, by int64) Result {
 	ref, found, bad := x.takeTyped(key, store.TypeString)
 	if bad != nil {
 		return *bad
@@ -172,7 +172,7 @@ func (x *exec) incr(key []byte, by int64) Result {
 	return Int(n)
 }
 
-func runAppend(x *exec, args [][]byte) Result {
+func runAppend(x *execution, args [][]byte) Result {
 	ref, found, bad := x.takeTyped(args[0], store.TypeString)
 	if bad != nil {
 		return *bad
@@ -185,7 +185,7 @@ func runAppend(x *exec, args [][]byte) Result {
 	return Int(int64(n))
 }
 
-func runStrLen(x *exec, args [][]byte) Result {
+func runStrLen(x *execution, args [][]byte) Result {
 	ref, found, bad := x.getTyped(args[0], store.TypeString)
 	if bad != nil {
 		return *bad
@@ -196,7 +196,7 @@ func runStrLen(x *exec, args [][]byte) Result {
 	return Int(int64(len(ref.Bytes())))
 }
 
-func runGetRange(x *exec, args [][]byte) Result {
+func runGetRange(x *execution, args [][]byte) Result {
 	start, _ := parseInt(args[1])
 	end, _ := parseInt(args[2])
 	ref, found, bad := x.getTyped(args[0], store.TypeString)
@@ -238,7 +238,7 @@ func verifySetRange(args [][]byte, _ *Limits) (Result, bool) {
 	return Result{}, true
 }
 
-func runSetRange(x *exec, args [][]byte) Result {
+func runSetRange(x *execution, args [][]byte) Result {
 	offset, _ := parseInt(args[1])
 	ref, found, bad := x.takeTyped(args[0], store.TypeString)
 	if bad != nil {

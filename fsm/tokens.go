@@ -5,7 +5,7 @@ package fsm
 import "github.com/kvorum/kvorum/store"
 
 // replay answers a request whose token is known in the slot; false: it is to be executed.
-func (x *exec) replay(t *Token) (Result, bool) {
+func (x *execution) replay(t *Token) (Result, bool) {
 	rec, ok := x.k.st.GetToken(x.slot, t.Client, x.now)
 	switch {
 	case !ok || t.Seq > rec.Seq:
@@ -24,7 +24,7 @@ func (x *exec) replay(t *Token) (Result, bool) {
 
 // recordToken keeps the outcome of a request that was executed. An empty reply stands for one that is
 // too large to keep.
-func (x *exec) recordToken(t *Token, res *Result) {
+func (x *execution) recordToken(t *Token, res *Result) {
 	rec := store.TokenRecord{Seq: t.Seq, Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.now}
 	if rec.Reply = AppendResult(nil, res); len(rec.Reply) > store.MaxTokenReply {
 		rec.Reply, rec.Code = nil, uint8(CodeReplyDropped)

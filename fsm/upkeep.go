@@ -47,7 +47,7 @@ func DefaultTTL(millis int64) Command {
 	return Command{Op: OpDefaultTTL, Args: [][]byte{formatInt(millis)}}
 }
 
-func (k *Keyspace) runUpkeep(x *exec, args [][]byte) Result {
+func (k *Keyspace) runUpkeep(x *execution, args [][]byte) Result {
 	switch x.spec.Op {
 	case OpOwn, OpDrop:
 		epoch, ok := parseUint(args[0], math.MaxInt64)

@@ -13,10 +13,11 @@ const shellSectionVersion = 1
 // View is a machine as it was at one entry. Its methods belong to one goroutine, which need not be the
 // applying one. It must be closed.
 type View struct {
-	index, term uint64
-	opts        Options
-	shell       []byte
-	frozen      Frozen
+	index, term    uint64
+	clusterVersion uint32
+	opts           Options
+	shell          []byte
+	frozen         Frozen
 }
 
 // View freezes the machine, on the applying goroutine and in time that does not depend on the size of
@@ -30,7 +31,10 @@ func (m *Machine) View() (*View, error) {
 		return nil, err
 	}
 	index, term := m.Applied()
-	return &View{index: index, term: term, opts: m.opts, shell: m.appendShell(nil), frozen: f}, nil
+	return &View{
+		index: index, term: term, clusterVersion: m.clusterVersion.Load(),
+		opts: m.opts, shell: m.appendShell(nil), frozen: f,
+	}, nil
 }
 
 // Applied gives the entry that the view stands behind.

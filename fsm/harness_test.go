@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// testClock is where the clocks of tests begin, in milliseconds.
+const testClock = 1_700_000_000_000
+
+// bench is a machine with what a test needs around it.
+type testMachine struct {
+	t     testing.TB
+	m     *Machine
+	k     *Keyspace
+	table *Table
+	clock int64
+	fatal error
+}
+
+func allSlots() []uint16 {
+	slots := make([]uint16, Slots)
+	for i := range slots {
+		slots[i] = uint16(i)
+	}
+	return slots
+}
+
+// newTestMachine makes a machine that owns no slot.
+func newTestMachine(t testing.TB) *testMachine {
+	tm := &testMachine{t: t, table: Data(), clock: testClock}
+	tm.k = NewKeyspace(tm.table, KeyspaceConfig{HashKey: [16]byte{1, 2, 3}})
+	tm.m = NewMachine(tm.table, tm.k, Options{Cluster: "test", Group: 7, Fatal: func(err error) { tm.fatal = err }})
+	return tm
+}
+
+// newOwner makes a machine that owns all slots.
+func newOwner(t testing.TB) *testMachine {
+	tm := newTestMachine(t)
+	tm.must(Own(1, allSlots()))
+	return tm
+}
+
+// sub packs commands as a Sub outside any session.
+func packSub(cmds ...Command) *Sub {
+	s := &Sub{Writes: len(cmds)}
+	for i := range cmds {
+		s.Body = AppendCommand(s.Body, &cmds[i])
+	}
+	return s
+}
+
+func entryOf(h Header, subs ...*Sub) []byte {
+	data := AppendEntryHeader(nil, &h)
+	for _, s := range subs {
+		data = AppendSub(data, s)
+	}
+	return data
+}
+
+// entry applies one entry made of subs and fails the test when the machine stops.
+func (tm *testMachine) entry(h Header, subs ...*Sub) {
+	tm.t.Helper()
+	if h.Clock == 0 {
+		h.Clock = tm.clock
+	}
+	index, _ := tm.m.Applied()
+	tm.m.Apply(index+1, 1, entryOf(h, subs...), subs)
+	if tm.fatal != nil {
+		tm.t.Fatalf("machine stopped: %v", tm.fatal)
+	}
+}
+
+// write applies one command in an entry of its own.
+func (tm *testMachine) write(cmd Command) Result {
+	tm.t.Helper()
+	s := packSub(cmd)
+	tm.entry(Header{}, s)
+	return s.Results[0]
+}
+
+func (tm *testMachine) must(cmd Command) {
+	tm.t.Helper()
+	if res := tm.write(cmd); res.IsError() {
+		tm.t.Fatalf("%s: %s", tm.table.Spec(cmd.Op).Name, res.Str)
+	}
+}
+
+// command makes a Command of words.
+func (tm *testMachine) command(words ...string) (Command, bool) {
+	spec, ok := tm.table.Lookup([]byte(words[0]))
+	if !ok {
+		return Command{}, false
+	}
+	cmd := Command{Op: spec.Op, Args: make([][]byte, 0, len(words))}
+	for _, w := range words[1:] {
+		cmd.Args = append(cmd.Args, []byte(w))
+	}
+	return cmd, true
+}
+
+// do runs a command as an edge would: lookup, check, then log or query.
+func (tm *testMachine) do(words ...string) Result {
+	tm.t.Helper()
+	cmd, ok := tm.command(words...)
+	if !ok {
+		args := make([][]byte, 0, len(words))
+		for _, w := range words[1:] {
+			args = append(args, []byte(w))
+		}
+		return UnknownCommand([]byte(words[0]), args)
+	}
+	res, ok := tm.table.Check(&cmd)
+	if !ok {
+		return res
+	}
+	if tm.table.Spec(cmd.Op).Write {
+		return tm.write(cmd)
+	}
+	var out [1]Result
+	tm.m.Query([]Command{cmd}, out[:], 0)
+	return out[0]
+}
+
+// show words a result for comparison.
+func show(r Result) string {
+	switch r.Kind {
+	case KindNone:
+		return "none"
+	case KindNull:
+		return "nil"
+	case KindInt:
+		return fmt.Sprint(r.Int)
+	case KindStatus:
+		return "+" + string(r.Str)
+	case KindError:
+		return "-" + string(r.Str)
+	case KindBulk:
+		return fmt.Sprintf("%q", r.Str)
+	case KindArray, KindMap:
+		var parts []string
+		for _, e := range r.Elems {
+			parts = append(parts, show(e))
+		}
+		open := "["
+		if r.Kind == KindMap {
+			open = "{"
+		}
+		return open + strings.Join(parts, " ") + "]"
+	}
+	return fmt.Sprintf("kind %d", r.Kind)
+}
+
+// run executes a script: each line is a command, " => " and the reply as show words it.
+func (tm *testMachine) script(text string) {
+	tm.t.Helper()
+	for n, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		cmd, want, ok := strings.Cut(line, " => ")
+		if !ok {
+			tm.t.Fatalf("line %d: no =>", n+1)
+		}
+		words := strings.Fields(cmd)
+		for i, w := range words {
+			words[i] = strings.ReplaceAll(strings.ReplaceAll(w, "''", ""), "~", " ")
+		}
+		if got := show(tm.do(words...)); got != want {
+			tm.t.Errorf("line %d: %s\n got %s\nwant %s", n+1, cmd, got, want)
+		}
+	}
+}
+
+func bytesOf(words ...string) [][]byte {
+	out := make([][]byte, len(words))
+	for i, w := range words {
+		out[i] = []byte(w)
+	}
+	return out
+}
+
+func sameResult(a, b Result) bool {
+	return bytes.Equal(AppendResult(nil, &a), AppendResult(nil, &b))
+}
