@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const (
+	defaultAddr = "127.0.0.1:7401"
+	// maxReply bounds what a command line tool reads of one answer.
+	maxReply = 256 << 20
+)
+
+// api asks one member over HTTP.
+type api struct {
+	addr   string
+	client *http.Client
+}
+
+// endpoint is the part of the flags that every client command shares.
+type endpoint struct {
+	addr    string
+	timeout time.Duration
+	output  string
+}
+
+func (e *endpoint) bind(f *pflag.FlagSet, io stdio) {
+	addr := io.getenv("KVORUM_ADDR")
+	if addr == "" {
+		addr = defaultAddr
+	}
+	f.StringVar(&e.addr, "addr", addr, "HTTP address of any member, host:port [$KVORUM_ADDR]")
+	f.DurationVar(&e.timeout, "timeout", 10*time.Second, "time the command may take")
+	f.StringVarP(&e.output, "output", "o", "table", "table or json")
+}
+
+func (e *endpoint) open() (*api, error) {
+	if e.output != "table" && e.output != "json" {
+		return nil, &exitError{exitUsage, fmt.Errorf("-o %q is neither table nor json", e.output)}
+	}
+	if _, _, err := net.SplitHostPort(e.addr); err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("--addr %q is no host:port", e.addr)}
+	}
+	return &api{addr: e.addr, client: &http.Client{}}, nil
+}
+
+// command makes a client command: flags of the endpoint, an api, a deadline.
+func (e *endpoint) command(io stdio, c *cobra.Command, f func(ctx context.Context, a *api, args []string) error) *cobra.Command {
+	e.bind(c.Flags(), io)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		a, err := e.open()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), e.timeout)
+		defer cancel()
+		return f(ctx, a, args)
+	}
+	return c
+}
+
+// apiError is a refusal as the HTTP edge words it.
+type apiError struct {
+	Status  int    `json:"-"`
+	Text    string `json:"error"`
+	Kind    string `json:"kind"`
+	Applied string `json:"applied"`
+}
+
+func (e *apiError) Error() string {
+	text := e.Text
+	if text == "" {
+		text = http.StatusText(e.Status)
+	}
+	if e.Applied == "unknown" {
+		return text + " (outcome unknown: it may have been applied)"
+	}
+	return text
+}
+
+// do sends one request. A refusal comes back as *exitError around *apiError; a 404 has the code of
+// its own. A request that broke after it was sent has an unknown outcome if it could write.
+func (a *api) do(ctx context.Context, method, path string, query url.Values, body []byte) ([]byte, http.Header, error) {
+	u := "http://" + a.addr + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, &exitError{exitUsage, err}
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return nil, nil, requestError(method, a.addr, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return nil, nil, requestError(method, a.addr, err)
+	}
+	if resp.StatusCode < 300 {
+		return data, resp.Header, nil
+	}
+	e := &apiError{Status: resp.StatusCode}
+	if json.Unmarshal(data, e) != nil {
+		e.Text = strings.TrimSpace(string(data))
+	}
+	code := exitFailed
+	switch {
+	case e.Applied == "unknown" || resp.StatusCode == http.StatusGatewayTimeout:
+		code = exitUnknown
+	case resp.StatusCode == http.StatusNotFound:
+		code = exitNotFound
+	}
+	return nil, resp.Header, &exitError{code, e}
+}
+
+func requestError(method, addr string, err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return &exitError{exitFailed, fmt.Errorf("no node answers at %s (%w); name another with --addr, or start one with 'kvorum dev'", addr, op.Err)}
+	}
+	code := exitFailed
+	if method != http.MethodGet {
+		code = exitUnknown
+	}
+	return &exitError{code, err}
+}
+
+func (a *api) get(ctx context.Context, path string, into any) error {
+	data, _, err := a.do(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return &exitError{exitFailed, fmt.Errorf("%s: unreadable answer: %w", path, err)}
+	}
+	return nil
+}
+
+// keyPath escapes every byte of a key that has a meaning in a path.
+func keyPath(key string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.WriteString("/v1/kv/")
+	for i := range len(key) {
+		c := key[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
+	}
+	return b.String()
+}

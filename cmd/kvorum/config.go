@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// config is a node's effective configuration. Every field has exactly one row in options, which is
+// also the flag, the environment variable, the line of the configuration file and the
+// documentation. Precedence: flag, environment, file, default.
+type config struct {
+	Data      string
+	Name      string
+	Zone      string
+	Bind      string
+	Advertise string
+	Port      int
+	Peer      string
+	HTTP      string
+	Native    string
+	Insecure  bool
+
+	Init     bool
+	Join     string
+	IfNew    bool
+	Groups   int
+	Replicas int
+
+	MaxMemory       size
+	MaxMemoryPolicy string
+	MaxKey          size
+	MaxValue        size
+	MaxConnections  int
+
+	LogStore    string
+	SegmentSize size
+	SnapshotLog size
+	DiskReserve size
+	Heartbeat   time.Duration
+	Timeout     time.Duration
+
+	LogLevel  string
+	LogFormat string
+}
+
+// option is one row of the table.
+type option struct {
+	name string
+	help string
+	bind func(c *config, f *pflag.FlagSet, name, help string)
+}
+
+func defaults() config {
+	return config{
+		Data: "kvorum-data", Bind: "127.0.0.1", Port: 7400,
+		Groups: defaultGroups, Replicas: 3,
+		MaxMemoryPolicy: "noeviction", MaxKey: 64 << 10, MaxValue: 16 << 20, MaxConnections: 10000,
+		LogStore: "wal", SegmentSize: 64 << 20, SnapshotLog: 256 << 20, DiskReserve: 64 << 20,
+		Heartbeat: 400 * time.Millisecond, Timeout: 5 * time.Second,
+		LogLevel: "info", LogFormat: "text",
+	}
+}
+
+// defaultGroups is the number of data groups of a new cluster; docs/OPERATIONS.md says how it was
+// measured.
+const defaultGroups = 4
+
+func text(field func(*config) *string) func(*config, *pflag.FlagSet, string, string) {
+	return func(c *config, f *pflag.FlagSet, name, help string) {
+		f.StringVar(field(c), name, *field(c), help)
+	}
+}
+
+func number(field func(*config) *int) func(*config, *pflag.FlagSet, string, string) {
+	return func(c *config, f *pflag.FlagSet, name, help string) { f.IntVar(field(c), name, *field(c), help) }
+}
+
+func flag(field func(*config) *bool) func(*config, *pflag.FlagSet, string, string) {
+	return func(c *config, f *pflag.FlagSet, name, help string) { f.BoolVar(field(c), name, *field(c), help) }
+}
+
+func span(field func(*config) *time.Duration) func(*config, *pflag.FlagSet, string, string) {
+	return func(c *config, f *pflag.FlagSet, name, help string) {
+		f.DurationVar(field(c), name, *field(c), help)
+	}
+}
+
+func bytesize(field func(*config) *size) func(*config, *pflag.FlagSet, string, string) {
+	return func(c *config, f *pflag.FlagSet, name, help string) { f.Var(field(c), name, help) }
+}
+
+func options() []option {
+	return []option{
+		{"data", "folder that holds everything this node keeps", text(func(c *config) *string { return &c.Data })},
+		{"name", "name shown for this node; default: the host name and the port", text(func(c *config) *string { return &c.Name })},
+		{"zone", "failure domain of this node; replicas of a group spread over zones", text(func(c *config) *string { return &c.Zone })},
+		{"bind", "address the listeners bind to", text(func(c *config) *string { return &c.Bind })},
+		{"advertise", "host that other nodes and clients reach this node by; default: the bind address", text(func(c *config) *string { return &c.Advertise })},
+		{"port", "base port: peer, HTTP +1, native TCP +2", number(func(c *config) *int { return &c.Port })},
+		{"peer-addr", "listener for other nodes, host:port; default: bind:port", text(func(c *config) *string { return &c.Peer })},
+		{"http-addr", "HTTP listener, host:port or off; default: bind:port+1", text(func(c *config) *string { return &c.HTTP })},
+		{"native-addr", "native TCP listener, host:port or off; default: bind:port+2", text(func(c *config) *string { return &c.Native })},
+		{"insecure", "allow a listener beyond loopback although there is no authentication", flag(func(c *config) *bool { return &c.Insecure })},
+		{"init", "found a new cluster with this node, once, on an empty data folder", flag(func(c *config) *bool { return &c.Init })},
+		{"join", "join the cluster of these members (host:peerport, comma separated), once, on an empty data folder", text(func(c *config) *string { return &c.Join })},
+		{"if-new", "with --init or --join: do nothing when this node already belongs to a cluster", flag(func(c *config) *bool { return &c.IfNew })},
+		{"groups", "with --init: data groups of the cluster", number(func(c *config) *int { return &c.Groups })},
+		{"replicas", "with --init: voters of each group, odd; 1 is kept until enough nodes are there", number(func(c *config) *int { return &c.Replicas })},
+		{"maxmemory", "with --init: logical bytes each node may hold, 0 for no limit", bytesize(func(c *config) *size { return &c.MaxMemory })},
+		{"maxmemory-policy", "with --init: noeviction, allkeys-lru, volatile-lru, allkeys-random, volatile-random or volatile-ttl", text(func(c *config) *string { return &c.MaxMemoryPolicy })},
+		{"max-key", "longest key", bytesize(func(c *config) *size { return &c.MaxKey })},
+		{"max-value", "longest value", bytesize(func(c *config) *size { return &c.MaxValue })},
+		{"max-connections", "client connections per listener", number(func(c *config) *int { return &c.MaxConnections })},
+		{"log-store", "storage of the replicated log: wal or bolt", text(func(c *config) *string { return &c.LogStore })},
+		{"segment-size", "size of a log segment file", bytesize(func(c *config) *size { return &c.SegmentSize })},
+		{"snapshot-log", "log bytes of a group after which it is snapshotted", bytesize(func(c *config) *size { return &c.SnapshotLog })},
+		{"disk-reserve", "free space below which growing writes are refused", bytesize(func(c *config) *size { return &c.DiskReserve })},
+		{"heartbeat", "time without a leader's sign of life after which a follower stands for election", span(func(c *config) *time.Duration { return &c.Heartbeat })},
+		{"timeout", "time a request may wait for its group when the client names none", span(func(c *config) *time.Duration { return &c.Timeout })},
+		{"log-level", "debug, info, warn or error", text(func(c *config) *string { return &c.LogLevel })},
+		{"log-format", "text or json", text(func(c *config) *string { return &c.LogFormat })},
+	}
+}
+
+// size is a number of bytes, written with an optional unit: 64MiB, 16m, 1gb, 4096.
+type size uint64
+
+func (s *size) Type() string { return "size" }
+
+func (s *size) String() string {
+	n := uint64(*s)
+	for _, u := range []struct {
+		n    uint64
+		name string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.n && n%u.n == 0 {
+			return strconv.FormatUint(n/u.n, 10) + u.name
+		}
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+func (s *size) Set(text string) error {
+	t := strings.ToLower(strings.TrimSpace(text))
+	digits := strings.TrimRight(t, "kmgtib ")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%q is no size such as 64MiB", text)
+	}
+	shift, ok := map[string]uint{"": 0, "b": 0, "k": 10, "kb": 10, "kib": 10, "m": 20, "mb": 20, "mib": 20, "g": 30, "gb": 30, "gib": 30}[strings.TrimSpace(t[len(digits):])]
+	if !ok || n > 1<<62>>shift {
+		return fmt.Errorf("%q is no size such as 64MiB", text)
+	}
+	*s = size(n << shift)
+	return nil
+}
+
+// bindConfig registers every row as a flag of f.
+func bindConfig(c *config, f *pflag.FlagSet) {
+	for _, o := range options() {
+		o.bind(c, f, o.name, o.help+" [$"+envName(o.name)+"]")
+	}
+	f.String("config", "", "file of lines NAME: VALUE with the names of these flags [$KVORUM_CONFIG]")
+}
+
+func envName(flag string) string {
+	return "KVORUM_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// resolve fills the flags that the command line left alone from the environment, then from the
+// file, and validates the whole. It reports every fault at once.
+func resolve(c *config, f *pflag.FlagSet, getenv func(string) string) error {
+	path, _ := f.GetString("config")
+	if path == "" {
+		path = getenv("KVORUM_CONFIG")
+	}
+	file := map[string]string{}
+	if path != "" {
+		var err error
+		if file, err = readConfigFile(path, f); err != nil {
+			return err
+		}
+	}
+	var faults []error
+	for _, o := range options() {
+		if f.Changed(o.name) {
+			continue
+		}
+		value, from := getenv(envName(o.name)), "$"+envName(o.name)
+		if value == "" {
+			value, from = file[o.name], path
+		}
+		if value == "" {
+			continue
+		}
+		if err := f.Set(o.name, value); err != nil {
+			faults = append(faults, fmt.Errorf("%s in %s: %w", o.name, from, err))
+		}
+	}
+	return errors.Join(append(faults, c.validate()...)...)
+}
+
+func readConfigFile(path string, f *pflag.FlagSet) (map[string]string, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	defer in.Close()
+	values := map[string]string{}
+	scan := bufio.NewScanner(in)
+	for line := 1; scan.Scan(); line++ {
+		t := strings.TrimSpace(scan.Text())
+		if t == "" || strings.HasPrefix(t, "#") {
+			continue
+		}
+		name, value, ok := strings.Cut(t, ":")
+		name = strings.TrimSpace(name)
+		if !ok || f.Lookup(name) == nil || name == "config" {
+			return nil, fmt.Errorf("%s:%d: %q is no NAME: VALUE with the name of a flag", path, line, t)
+		}
+		values[name] = strings.Trim(strings.TrimSpace(value), `"'`)
+	}
+	return values, scan.Err()
+}
+
+func (c *config) validate() []error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Data == "" {
+		bad("--data is empty")
+	}
+	if c.Port < 1 || c.Port > 65535-10 {
+		bad("--port %d is not between 1 and 65525", c.Port)
+	}
+	if c.Groups < 1 || c.Groups > 1024 {
+		bad("--groups %d is not between 1 and 1024", c.Groups)
+	}
+	if c.Replicas < 1 || c.Replicas > 7 || c.Replicas%2 == 0 {
+		bad("--replicas %d is not 1, 3, 5 or 7", c.Replicas)
+	}
+	if c.Init && c.Join != "" {
+		bad("--init founds a cluster and --join enters one: give one of them")
+	}
+	if c.LogStore != "wal" && c.LogStore != "bolt" {
+		bad("--log-store %q is neither wal nor bolt", c.LogStore)
+	}
+	if c.Heartbeat < 50*time.Millisecond {
+		bad("--heartbeat %v is below 50ms", c.Heartbeat)
+	}
+	if c.MaxKey < 1 || c.MaxKey > 1<<20 {
+		bad("--max-key %s is not between 1 and 1MiB", c.MaxKey.String())
+	}
+	if c.MaxValue < 1 || c.MaxValue > 60<<20 {
+		bad("--max-value %s is not between 1 and 60MiB", c.MaxValue.String())
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		bad("--log-format %q is neither text nor json", c.LogFormat)
+	}
+	return faults
+}

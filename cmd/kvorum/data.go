@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newGet(io stdio) *cobra.Command {
+	var e endpoint
+	var stale, replicas bool
+	c := e.command(io, &cobra.Command{
+		Use: "get KEY", Short: "Print a key's value; exit code 4 when it does not exist", Args: cobra.ExactArgs(1),
+		Long: "Prints the raw value followed by a line break; -o json prints value, version and time to live.",
+	}, func(ctx context.Context, a *api, args []string) error {
+		if replicas {
+			return getReplicas(ctx, io.out, a, args[0])
+		}
+		q := url.Values{}
+		if stale {
+			q.Set("consistency", "stale")
+		}
+		value, header, err := a.do(ctx, http.MethodGet, keyPath(args[0]), q, nil)
+		if err != nil {
+			return missing(err, args[0])
+		}
+		if e.output == "json" {
+			return printJSON(io.out, map[string]any{"key": args[0], "value": string(value), "version": header.Get("ETag")})
+		}
+		_, err = fmt.Fprintf(io.out, "%s\n", value)
+		return err
+	})
+	c.Flags().BoolVar(&stale, "stale", false, "read the asked node's own replica, which may be behind")
+	c.Flags().BoolVar(&replicas, "replicas", false, "show every replica's copy, newest first")
+	return c
+}
+
+func missing(err error, key string) error {
+	if e, ok := errors.AsType[*exitError](err); ok && e.code == exitNotFound {
+		return &exitError{exitNotFound, fmt.Errorf("%q does not exist", key)}
+	}
+	return err
+}
+
+func getReplicas(ctx context.Context, out io.Writer, a *api, key string) error {
+	var list json.RawMessage
+	if err := a.get(ctx, "/v1/replicas/"+keyPath(key)[len("/v1/kv/"):], &list); err != nil {
+		return missing(err, key)
+	}
+	return printJSON(out, list)
+}
+
+func newSet(io stdio) *cobra.Command {
+	var e endpoint
+	var ttl time.Duration
+	var nx bool
+	var version, file string
+	c := e.command(io, &cobra.Command{
+		Use: "set KEY [VALUE]", Short: "Store a value; without VALUE it is read from --file or standard input", Args: cobra.RangeArgs(1, 2),
+	}, func(ctx context.Context, a *api, args []string) error {
+		value, err := valueOf(io, args, file)
+		if err != nil {
+			return err
+		}
+		q := url.Values{}
+		if ttl > 0 {
+			q.Set("ttl", ttl.String())
+		}
+		cond := http.Header{}
+		if nx {
+			cond.Set("If-None-Match", "*")
+		}
+		if version != "" {
+			cond.Set("If-Match", `"`+version+`"`)
+		}
+		header, err := a.put(ctx, keyPath(args[0]), q, cond, value)
+		if err != nil {
+			return err
+		}
+		if e.output == "json" {
+			return printJSON(io.out, map[string]any{"key": args[0], "version": header.Get("ETag")})
+		}
+		fmt.Fprintln(io.out, "OK")
+		return nil
+	})
+	c.Flags().DurationVar(&ttl, "ttl", 0, "time to live; 0 for ever")
+	c.Flags().BoolVar(&nx, "nx", false, "only if the key does not exist")
+	c.Flags().StringVar(&version, "if-version", "", "only if the key has this version")
+	c.Flags().StringVar(&file, "file", "", "read the value from this file; - for standard input")
+	return c
+}
+
+func valueOf(stdio stdio, args []string, file string) ([]byte, error) {
+	switch {
+	case len(args) == 2 && file != "":
+		return nil, &exitError{exitUsage, errors.New("give VALUE or --file, not both")}
+	case len(args) == 2:
+		return []byte(args[1]), nil
+	case file == "" || file == "-":
+		return io.ReadAll(stdio.in)
+	}
+	value, err := os.ReadFile(file)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return value, nil
+}
+
+// put is do with conditions in the header.
+func (a *api) put(ctx context.Context, path string, q url.Values, cond http.Header, body []byte) (http.Header, error) {
+	sender := *a
+	sender.client = &http.Client{Transport: headerTransport{cond}}
+	_, header, err := sender.do(ctx, http.MethodPut, path, q, body)
+	return header, err
+}
+
+// headerTransport adds fixed headers to each request.
+type headerTransport struct{ add http.Header }
+
+func (t headerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	for name, values := range t.add {
+		r.Header[name] = values
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func newDel(io stdio) *cobra.Command {
+	var e endpoint
+	return e.command(io, &cobra.Command{
+		Use: "del KEY…", Short: "Delete keys and print how many existed", Args: cobra.MinimumNArgs(1),
+	}, func(ctx context.Context, a *api, args []string) error {
+		return execute(ctx, io, a, append([]string{"DEL"}, args...))
+	})
+}
+
+func newExec(io stdio) *cobra.Command {
+	var e endpoint
+	c := e.command(io, &cobra.Command{
+		Use: "exec COMMAND [ARG…]", Short: "Run any command and print its reply as JSON", Args: cobra.MinimumNArgs(1),
+		Example: "  kvorum exec RPUSH jobs a b c\n  kvorum exec LRANGE jobs 0 -1",
+	}, func(ctx context.Context, a *api, args []string) error {
+		return execute(ctx, io, a, args)
+	})
+	c.Flags().SetInterspersed(false)
+	return c
+}
+
+func execute(ctx context.Context, io stdio, a *api, args []string) error {
+	body, err := json.Marshal(args)
+	if err != nil {
+		return err
+	}
+	data, _, err := a.do(ctx, http.MethodPost, "/v1/exec", nil, body)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(io.out, "%s\n", trimNewline(data))
+	return err
+}
+
+func trimNewline(b []byte) []byte {
+	for len(b) > 0 && b[len(b)-1] == '\n' {
+		b = b[:len(b)-1]
+	}
+	return b
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/kvorum/kvorum/httpd"
+	"github.com/kvorum/kvorum/internal/host"
+	"github.com/kvorum/kvorum/shard"
+	"github.com/kvorum/kvorum/tcpd"
+	"github.com/kvorum/kvorum/tcpd/native"
+)
+
+// listeners are the client ports; a nil one is off.
+type listeners struct {
+	http, native net.Listener
+}
+
+func listen(h *host.Host, c *config) (*listeners, error) {
+	l := &listeners{}
+	for _, p := range []struct {
+		addr string
+		ln   *net.Listener
+	}{{c.HTTP, &l.http}, {c.Native, &l.native}} {
+		if p.addr == "off" {
+			continue
+		}
+		ln, err := h.Net.Listen(p.addr)
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		*p.ln = ln
+	}
+	return l, nil
+}
+
+func (l *listeners) close() {
+	for _, ln := range []net.Listener{l.http, l.native} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+}
+
+func (l *listeners) text(ln net.Listener) string {
+	if ln == nil {
+		return "off"
+	}
+	return ln.Addr().String()
+}
+
+// edges are the servers on the client ports.
+type edges struct {
+	lns    *listeners
+	http   *http.Server
+	native *tcpd.Server
+	wg     sync.WaitGroup
+}
+
+func openEdges(c *config, log *slog.Logger, sn *shard.Node, lns *listeners) (*edges, error) {
+	e := &edges{lns: lns}
+	e.http = httpd.NewServer(httpd.Config{Node: sn, Router: sn.Router(), Limits: c.limits(), Timeout: c.Timeout, Version: version, Logger: log})
+	var err error
+	e.native, err = native.NewServer(native.Config{Node: sn, Router: sn.Router(), Limits: c.limits(), Timeout: c.Timeout, MaxConns: c.MaxConnections, Logger: log})
+	return e, err
+}
+
+// serve runs every edge; one that breaks stops the node.
+func (e *edges) serve(stop context.CancelCauseFunc) {
+	run := func(ln net.Listener, name string, f func(net.Listener) error) {
+		if ln == nil {
+			return
+		}
+		e.wg.Go(func() {
+			if err := f(ln); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, tcpd.ErrClosed) {
+				stop(&fatalError{fmt.Errorf("%s listener: %w", name, err)})
+			}
+		})
+	}
+	run(e.lns.http, "HTTP", e.http.Serve)
+	run(e.lns.native, "native", e.native.Serve)
+}
+
+func (e *edges) shutdown(log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := errors.Join(e.native.Shutdown(ctx), e.http.Shutdown(ctx)); err != nil {
+		log.Warn("clients were cut off", slog.Any("error", err))
+		_ = e.http.Close()
+	}
+	e.wg.Wait()
+}
+
+// resolvePeer asks the HTTP address of a member for its peer address, so that 'join' takes either.
+func resolvePeer(ctx context.Context, addr string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/cluster", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var s shard.Status
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 16<<20)).Decode(&s); err != nil {
+		return "", fmt.Errorf("%s is no Kvorum HTTP port: %w", addr, err)
+	}
+	for i := range s.Nodes {
+		if s.Nodes[i].ID == s.Cluster.Self {
+			return s.Nodes[i].Addrs["peer"], nil
+		}
+	}
+	return "", fmt.Errorf("%s does not say its peer address", addr)
+}

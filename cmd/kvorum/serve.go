@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/internal/host"
+	"github.com/kvorum/kvorum/raftnode"
+	"github.com/kvorum/kvorum/shard"
+)
+
+const (
+	// drainTime is how long edges may finish what they have begun when the node stops.
+	drainTime = 5 * time.Second
+	// enterTime bounds --init and --join.
+	enterTime = 5 * time.Minute
+	// enterRetry is the pause between two tries to join.
+	enterRetry = time.Second
+)
+
+func newServe(io stdio) *cobra.Command {
+	cfg := defaults()
+	c := &cobra.Command{
+		Use: "serve", Short: "Run one node", Args: cobra.NoArgs,
+		Long: "Runs one node until SIGINT or SIGTERM. On an empty data folder it waits for 'kvorum join', unless --init\n" +
+			"founds a cluster or --join enters one. Every flag can also be given as the environment variable in\n" +
+			"brackets or as a line NAME: VALUE of the file named by --config; precedence is flag, environment, file.",
+	}
+	bindConfig(&cfg, c.Flags())
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := resolve(&cfg, cmd.Flags(), io.getenv); err != nil {
+			return &exitError{exitUsage, err}
+		}
+		if err := cfg.complete(); err != nil {
+			return &exitError{exitUsage, err}
+		}
+		if err := runServe(cmd.Context(), &cfg, io.err); err != nil {
+			return &exitError{exitFailed, err}
+		}
+		return nil
+	}
+	return c
+}
+
+// complete derives the addresses that were left to their defaults and refuses what would expose an
+// unauthenticated node.
+func (c *config) complete() error {
+	at := func(addr *string, offset int) {
+		if *addr == "" {
+			*addr = net.JoinHostPort(c.Bind, strconv.Itoa(c.Port+offset))
+		}
+	}
+	at(&c.Peer, 0)
+	at(&c.HTTP, 1)
+	at(&c.Native, 2)
+	if c.Name == "" {
+		hostname, err := os.Hostname()
+		if err != nil {
+			hostname = "node"
+		}
+		c.Name = hostname + "-" + strconv.Itoa(c.Port)
+	}
+	var faults []error
+	for _, addr := range []string{c.Peer, c.HTTP, c.Native} {
+		if addr == "off" {
+			continue
+		}
+		h, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%q is no host:port: %w", addr, err))
+			continue
+		}
+		if ip := net.ParseIP(h); h != "localhost" && (ip == nil || !ip.IsLoopback()) && !c.Insecure {
+			faults = append(faults, fmt.Errorf("%s is reachable from other machines and nothing here asks who they are: bind to loopback, or give --insecure if the network is trusted", addr))
+		}
+	}
+	if c.Peer == "off" {
+		faults = append(faults, errors.New("--peer-addr cannot be off"))
+	}
+	return errors.Join(faults...)
+}
+
+// advertised is the address by which others reach a listener.
+func (c *config) advertised(listen net.Addr) string {
+	h, port, err := net.SplitHostPort(listen.String())
+	if err != nil {
+		return listen.String()
+	}
+	switch {
+	case c.Advertise != "":
+		h = c.Advertise
+	case net.ParseIP(h) != nil && net.ParseIP(h).IsUnspecified():
+		if name, err := os.Hostname(); err == nil {
+			h = name
+		}
+	}
+	return net.JoinHostPort(h, port)
+}
+
+func newLogger(c *config, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level: %w", err)
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, opt)), nil
+}
+
+// runServe is a node's life: what is opened last is closed first, so that nothing below an edge is
+// gone while a request is under way.
+func runServe(ctx context.Context, c *config, stderr io.Writer) error {
+	log, err := newLogger(c, stderr)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	h := host.Real()
+
+	// Listeners first: a port in use must not touch the data folder.
+	lns, err := listen(h, c)
+	if err != nil {
+		return err
+	}
+	defer lns.close()
+
+	if err := h.FS.MkdirAll(c.Data, 0o755); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	rn, err := raftnode.Open(h, c.raftConfig(log, stop))
+	if err != nil {
+		return err
+	}
+	defer closing(log, "consensus", rn.Close)
+
+	sn, err := shard.Open(h, rn, c.shardConfig(log, rn, lns))
+	if err != nil {
+		return err
+	}
+	defer closing(log, "routing", sn.Close)
+
+	edges, err := openEdges(c, log, sn, lns)
+	if err != nil {
+		return err
+	}
+	defer edges.shutdown(log)
+	edges.serve(stop)
+
+	log.Info("node is up", slog.String("node", sn.ID()), slog.String("name", c.Name), slog.String("peer", rn.Addr()),
+		slog.String("http", lns.text(lns.http)), slog.String("native", lns.text(lns.native)), slog.String("data", absolute(c.Data)))
+	if err := enter(ctx, c, log, sn); err != nil {
+		return err
+	}
+	select {
+	case <-sn.Left():
+		log.Info("this node has left its cluster")
+		return nil
+	case <-ctx.Done():
+	}
+	if err, ok := errors.AsType[*fatalError](context.Cause(ctx)); ok {
+		return err
+	}
+	log.Info("stopping")
+	return nil
+}
+
+// fatalError is why a node stops by itself; a signal is no reason.
+type fatalError struct{ err error }
+
+func (e *fatalError) Error() string { return e.err.Error() }
+func (e *fatalError) Unwrap() error { return e.err }
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func closing(log *slog.Logger, what string, f func() error) {
+	if err := f(); err != nil {
+		log.Error("closing failed", slog.String("part", what), slog.Any("error", err))
+	}
+}
+
+// raftConfig: a fatal event ends the process with its reason.
+func (c *config) raftConfig(log *slog.Logger, stop context.CancelCauseFunc) raftnode.Config {
+	rc := raftnode.DefaultConfig()
+	rc.Dir, rc.Listen = c.Data, c.Peer
+	if c.Advertise != "" {
+		if _, port, err := net.SplitHostPort(c.Peer); err == nil {
+			rc.Advertise = net.JoinHostPort(c.Advertise, port)
+		}
+	}
+	rc.LogStore, rc.Heartbeat = c.LogStore, c.Heartbeat
+	rc.SegmentBytes, rc.SnapshotLogBytes, rc.DiskReserve = int(c.SegmentSize), int64(c.SnapshotLog), uint64(c.DiskReserve)
+	rc.Logger = log
+	rc.Events.Fatal = func(err error) { stop(&fatalError{fmt.Errorf("stopped to keep data safe: %w", err)}) }
+	return rc
+}
+
+func (c *config) shardConfig(log *slog.Logger, rn *raftnode.Node, lns *listeners) shard.Config {
+	addrs := map[string]string{"peer": rn.Advertised()}
+	if lns.http != nil {
+		addrs["http"] = c.advertised(lns.http.Addr())
+	}
+	if lns.native != nil {
+		addrs["native"] = c.advertised(lns.native.Addr())
+	}
+	return shard.Config{
+		Name: c.Name, Zone: c.Zone, Addrs: addrs, Version: version, Logger: log, ResolvePeer: resolvePeer,
+	}
+}
+
+func (c *config) limits() fsm.Limits {
+	l := fsm.DefaultLimits()
+	l.MaxKey, l.MaxValue = int(c.MaxKey), int(c.MaxValue)
+	return l
+}
+
+// enter founds or joins a cluster when the flags say so. Joining is tried again while the members
+// do not answer: nodes that start together must not depend on their order.
+func enter(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) error {
+	if !c.Init && c.Join == "" {
+		if !sn.Initialised() {
+			log.Info("this node belongs to no cluster yet; waiting for 'kvorum join'")
+		}
+		return nil
+	}
+	if sn.Initialised() {
+		if c.IfNew {
+			return nil
+		}
+		return errors.New("this node belongs to a cluster already: start it without --init and --join, or with --if-new")
+	}
+	ctx, cancel := context.WithTimeout(ctx, enterTime)
+	defer cancel()
+	if c.Init {
+		err := sn.Init(ctx, shard.InitOptions{Groups: c.Groups, Replicas: c.Replicas, MaxMemory: uint64(c.MaxMemory), Policy: c.MaxMemoryPolicy})
+		if err == nil {
+			log.Info("founded a cluster", slog.Int("groups", c.Groups), slog.Int("replicas", c.Replicas))
+		}
+		return err
+	}
+	return join(ctx, c, log, sn)
+}
+
+func join(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) error {
+	for {
+		err := sn.Join(ctx, strings.Split(c.Join, ","))
+		if err == nil {
+			log.Info("joined the cluster")
+			return nil
+		}
+		if ctx.Err() != nil || !errors.Is(err, shard.ErrUnreachable) {
+			return err
+		}
+		log.Warn("no member answers yet", slog.String("join", c.Join), slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(enterRetry):
+		}
+	}
+}

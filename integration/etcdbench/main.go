@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command etcdbench runs the same closed loop of writes and linearizable reads against three
+// Kvorum nodes and three etcd nodes on one file system, in alternating runs, each client with a
+// connection of its own, and prints the medians and their ratios. It fails when a ratio is below
+// the bound. It is a module of its own so that etcd's dependencies stay out of the product's.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+type settings struct {
+	bin, etcd, dir  string
+	clients, runs   int
+	keys, valueSize int
+	seconds         time.Duration
+	want            float64
+}
+
+// side is one system under test: it starts, gives closed-loop clients, and stops.
+type side interface {
+	name() string
+	start(ctx context.Context) error
+	client(ctx context.Context, i int) (session, error)
+	stop()
+}
+
+// session is one client with its own connection; it belongs to one goroutine.
+type session interface {
+	put(ctx context.Context, key string, value []byte) error
+	get(ctx context.Context, key string) error
+	close()
+}
+
+func main() {
+	s := settings{}
+	flag.StringVar(&s.bin, "bin", "bin/kvorum", "the kvorum binary")
+	flag.StringVar(&s.etcd, "etcd", "etcd", "the etcd binary (Debian: etcd-server)")
+	flag.StringVar(&s.dir, "dir", "", "folder for both clusters' data; default: a temporary one")
+	flag.IntVar(&s.clients, "clients", 50, "closed-loop clients, a connection each")
+	flag.IntVar(&s.runs, "runs", 5, "alternating runs")
+	flag.IntVar(&s.keys, "keys", 10000, "number of keys, 16 bytes each")
+	flag.IntVar(&s.valueSize, "value", 100, "value size in bytes")
+	flag.DurationVar(&s.seconds, "time", 5*time.Second, "length of each measurement")
+	flag.Float64Var(&s.want, "want", 5, "least ratio for writes and for reads")
+	flag.Parse()
+	if err := run(context.Background(), s); err != nil {
+		fmt.Fprintln(os.Stderr, "etcdbench: FAILED:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings) error {
+	if s.dir == "" {
+		dir, err := os.MkdirTemp("", "kvorum-etcdbench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		s.dir = dir
+	}
+	sides := []side{newKvorum(s), newEtcd(s)}
+	for _, x := range sides {
+		defer x.stop()
+		if err := x.start(ctx); err != nil {
+			return fmt.Errorf("%s: %w", x.name(), err)
+		}
+	}
+	rates := map[string][]float64{}
+	for i := range s.runs {
+		for _, x := range sides {
+			for _, op := range []string{"put", "get"} {
+				r, err := measure(ctx, s, x, op)
+				if err != nil {
+					return fmt.Errorf("%s %s: %w", x.name(), op, err)
+				}
+				rates[x.name()+" "+op] = append(rates[x.name()+" "+op], r.rate)
+				fmt.Printf("run %d  %-6s %s  %8.0f/s  p50 %6.2f ms  p99 %6.2f ms\n", i+1, x.name(), op, r.rate, r.p50, r.p99)
+			}
+		}
+	}
+	return judge(s, rates)
+}
+
+func judge(s settings, rates map[string][]float64) error {
+	fmt.Printf("\n%d clients, 16 B keys, %d B values, medians of %d runs\n", s.clients, s.valueSize, s.runs)
+	var failed error
+	for _, op := range []string{"put", "get"} {
+		ours, theirs := median(rates["kvorum "+op]), median(rates["etcd "+op])
+		fmt.Printf("%s  kvorum %8.0f/s   etcd %8.0f/s   ratio %.1f\n", op, ours, theirs, ours/theirs)
+		if ours < s.want*theirs {
+			failed = fmt.Errorf("%s: ratio %.2f is below %.1f", op, ours/theirs, s.want)
+		}
+	}
+	return failed
+}
+
+func median(v []float64) float64 {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[len(v)/2]
+}

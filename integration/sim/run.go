@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kvorum/kvorum/integration/check"
+	"github.com/kvorum/kvorum/integration/history"
+	"github.com/kvorum/kvorum/shard"
+)
+
+const (
+	foundTime = 2 * time.Minute
+	// healTime bounds recovery after the last fault, in virtual time.
+	healTime = 2 * time.Minute
+	// checkTime bounds the register checker per key, in real time.
+	checkTime = 20 * time.Second
+	// minOK is the least number of acknowledged operations a run must have to prove anything.
+	minOK = 50
+)
+
+// Report is what a run found.
+type Report struct {
+	Options  Options
+	Ops      []history.Op
+	Faults   map[string]int
+	Findings []string
+}
+
+// Failed tells whether anything was found.
+func (r *Report) Failed() bool { return len(r.Findings) > 0 }
+
+func (r *Report) String() string {
+	ok, unknown := 0, 0
+	for i := range r.Ops {
+		switch r.Ops[i].Out {
+		case history.OK:
+			ok++
+		case history.Unknown:
+			unknown++
+		}
+	}
+	return fmt.Sprintf("seed %d: %d operations, %d ok, %d unknown, faults %v, findings: %s",
+		r.Options.Seed, len(r.Ops), ok, unknown, r.Faults, strings.Join(r.Findings, "; "))
+}
+
+// Run plays one seed. The checkers run behind the bubble, in real time.
+func Run(t *testing.T, opt Options) *Report {
+	t.Helper()
+	rep := &Report{Options: opt}
+	synctest.Test(t, func(*testing.T) { rep.play() })
+	rep.judge()
+	return rep
+}
+
+func (r *Report) find(format string, args ...any) {
+	r.Findings = append(r.Findings, fmt.Sprintf(format, args...))
+}
+
+// play is the run inside the bubble.
+func (r *Report) play() {
+	var mu sync.Mutex
+	c := newCluster(r.Options, func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		r.find("%v", err)
+	})
+	defer c.close()
+	ctx, cancel := context.WithTimeout(context.Background(), foundTime)
+	err := c.found(ctx)
+	cancel()
+	if err != nil {
+		r.find("%v", err)
+		return
+	}
+	l, m := newLoad(c, r.Options), newNemesis(c, r.Options)
+	ctx, cancel = context.WithTimeout(context.Background(), r.Options.Load)
+	var wg sync.WaitGroup
+	wg.Go(func() { l.run(ctx) })
+	err = m.run(ctx)
+	cancel()
+	wg.Wait()
+	r.Faults = m.count
+	if err == nil {
+		err = r.settle(c, l)
+	}
+	if err != nil {
+		r.find("%v", err)
+	}
+	r.Ops = l.rec.Ops()
+}
+
+// settle is the liveness part: after the last fault the cluster heals, takes writes on every group,
+// answers the final reads and agrees with itself.
+func (r *Report) settle(c *cluster, l *load) error {
+	ctx, cancel := context.WithTimeout(context.Background(), healTime)
+	defer cancel()
+	if err := c.healthy(ctx); err != nil {
+		return err
+	}
+	for key := range history.ByKey(l.rec.Ops()) {
+		f := history.Read
+		if key[0] == 'l' {
+			f = history.ReadList
+		}
+		for i, n := range c.nodes {
+			op := history.Op{Client: 1 << 20 * (i + 1), Key: key, Func: f}
+			l.execute(ctx, n, &op)
+			if op.Out != history.OK {
+				return fmt.Errorf("sim: final read of %s through %s: %s", key, n.name, op.Err)
+			}
+			l.rec.Record(op)
+		}
+	}
+	return r.agree(ctx, c)
+}
+
+// agree compares the digests of all replicas until they are equal at one applied index.
+func (r *Report) agree(ctx context.Context, c *cluster) error {
+	var last []shard.ReplicaDigest
+	for {
+		digests, err := c.nodes[0].shard().Digest(ctx)
+		if err == nil {
+			last = digests
+			same, bad := compareDigests(digests, len(c.nodes)*r.Options.Groups)
+			if bad != nil {
+				return bad
+			}
+			if same {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("sim: replicas never met at one index: %w: %v", errors.Join(ctx.Err(), err), last)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// judge runs the checkers.
+func (r *Report) judge() {
+	for _, a := range check.ListAppend(listOps(r.Ops)) {
+		r.find("%v", a)
+	}
+	for _, a := range check.Registers(registerOps(r.Ops), checkTime) {
+		r.find("%v", a)
+	}
+	ok := 0
+	for i := range r.Ops {
+		if r.Ops[i].Out == history.OK {
+			ok++
+		}
+	}
+	if ok < minOK && !r.Failed() {
+		r.find("only %d operations succeeded: the run proves nothing", ok)
+	}
+}
+
+func listOps(ops []history.Op) (out []history.Op) {
+	for _, op := range ops {
+		if op.Func == history.Append || op.Func == history.ReadList {
+			out = append(out, op)
+		}
+	}
+	return out
+}
+
+func registerOps(ops []history.Op) (out []history.Op) {
+	for _, op := range ops {
+		if op.Func != history.Append && op.Func != history.ReadList {
+			out = append(out, op)
+		}
+	}
+	return out
+}
