@@ -238,8 +238,8 @@ func (k *keeping) preferred() keeperMove {
 // majority is how many of n votes decide.
 func majority(n int) int { return n/2 + 1 }
 
-// localReplica is a replica that this node runs or holds on disk.
-type localReplica struct {
+// heldReplica is a replica that this node runs or holds on disk.
+type heldReplica struct {
 	Group  uint32
 	Number uint64
 }
@@ -256,7 +256,7 @@ type agentMove struct {
 // agentStep returns the next step that brings this node's replicas in line with the control state,
 // false when there is none. deleted gives the highest number of each group that this node ever
 // deleted. The control group's own replica is not its business. Pure.
-func agentStep(v *View, self string, local []localReplica, deleted map[uint32]uint64) (agentMove, bool) {
+func agentStep(v *View, self string, local []heldReplica, deleted map[uint32]uint64) (agentMove, bool) {
 	runs := make(map[uint32]uint64, len(local))
 	for _, l := range local {
 		runs[l.Group] = l.Number

@@ -65,7 +65,7 @@ func (s *controlState) Query(_ *fsm.Ctx, cmd *fsm.Command) fsm.Result {
 }
 
 // Freeze costs nothing: a View never changes.
-func (s *controlState) Freeze() fsm.Frozen { return frozenControl{s.view.Load()} }
+func (s *controlState) Freeze() (fsm.Frozen, error) { return frozenControl{s.view.Load()}, nil }
 
 type frozenControl struct{ view *View }
 
@@ -76,6 +76,8 @@ func (f frozenControl) Sections(add func(kind uint8, id uint32, data []byte) err
 	}
 	return add(sectionControl, 0, data)
 }
+
+func (f frozenControl) Epoch() uint64 { return f.view.Epoch }
 
 func (frozenControl) Close() {}
 

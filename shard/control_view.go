@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/kvorum/kvorum/fsm"
 )
 
 // controlGroup is the id of the control group.
@@ -53,6 +55,7 @@ type Settings struct {
 }
 
 func (s *Settings) validate() error {
+	_, known := fsm.ParsePolicy(s.Policy)
 	switch {
 	case s.Groups < 1 || s.Groups > MaxGroups:
 		return fmt.Errorf("%w: groups %d is not within 1 … %d", ErrRefused, s.Groups, MaxGroups)
@@ -60,7 +63,7 @@ func (s *Settings) validate() error {
 		return fmt.Errorf("%w: replicas %d is not an odd number within 1 … %d", ErrRefused, s.Replicas, MaxReplicas)
 	case s.DefaultTTLMillis < 0:
 		return fmt.Errorf("%w: default TTL is negative", ErrRefused)
-	case !knownPolicy(s.Policy):
+	case !known:
 		return fmt.Errorf("%w: eviction policy %q is not known", ErrRefused, s.Policy)
 	}
 	return nil
@@ -182,13 +185,4 @@ func (v *View) slotCounts() map[uint32]int {
 func share(total uint64, slots int) uint64 {
 	q, r := total/SlotCount, total%SlotCount
 	return q*uint64(slots) + (r*uint64(slots)+SlotCount-1)/SlotCount
-}
-
-// knownPolicy tells whether a policy is one that data groups understand.
-func knownPolicy(name string) bool {
-	switch name {
-	case "noeviction", "allkeys-lru", "allkeys-random", "volatile-lru", "volatile-random", "volatile-ttl":
-		return true
-	}
-	return false
 }

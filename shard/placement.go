@@ -93,7 +93,7 @@ func rendezvous(node string, group uint32, weight int) float64 {
 }
 
 // placeQuotas shares groups×want places by weight, no node more than once a group, and no closed
-// node more than it holds. Equal remainders go to the node that holds more, then the lower id.
+// node more than it holds. Equal remainders go to the node that holds more of it, then the lower id.
 func placeQuotas(nodes []placeNode, load []int, groups, want int) []int {
 	quota := make([]int, len(nodes))
 	limit := make([]int, len(nodes))
@@ -154,7 +154,7 @@ func shareOut(nodes []placeNode, load, quota []int, free []bool, left, total int
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(
 			cmp.Compare(left*nodes[b].Weight%total, left*nodes[a].Weight%total),
-			cmp.Compare(load[b], load[a]),
+			cmp.Compare(load[b]-quota[b], load[a]-quota[a]),
 			cmp.Compare(a, b))
 	})
 	for _, i := range order[:rest] {
@@ -229,13 +229,33 @@ func (p *placement) release() {
 func (p *placement) fillGroups() {
 	for gi := range p.groups {
 		for len(p.held[gi]) < p.want {
-			if ni, ok := p.bestFree(gi); ok {
-				p.add(gi, ni)
-			} else if !p.exchange(gi) {
-				break
+			ni, ok := p.bestFree(gi)
+			if !ok {
+				if p.exchange(gi) {
+					continue
+				}
+				if ni, ok = p.leastOver(gi); !ok {
+					break
+				}
 			}
+			p.add(gi, ni)
 		}
 	}
+}
+
+// leastOver finds the open node that one more replica of the group puts the least over its share:
+// the last resort when a share belongs to a node that is down.
+func (p *placement) leastOver(gi int) (int, bool) {
+	best, found := 0, false
+	for ni := range p.nodes {
+		if !p.nodes[ni].Open || p.holds(gi, ni) {
+			continue
+		}
+		if !found || cmp.Or(cmp.Compare(p.load[ni]-p.quota[ni], p.load[best]-p.quota[best]), p.byRank(gi, ni, best)) < 0 {
+			best, found = ni, true
+		}
+	}
+	return best, found
 }
 
 // bestFree finds the best node with room for one more replica of the group.

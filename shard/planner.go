@@ -62,7 +62,7 @@ func newSlotPlan(now *slotTable, groups []weightedGroup) *slotPlan {
 }
 
 // slotQuotas shares the slots by weight, largest remainder first; equal remainders go to the group
-// that has more now, then to the lower id. The sum is SlotCount.
+// that has more beyond its whole share now, then to the lower id. The sum is SlotCount.
 func slotQuotas(groups []weightedGroup, now map[uint32]int) map[uint32]int {
 	total := 0
 	for _, g := range groups {
@@ -78,7 +78,7 @@ func slotQuotas(groups []weightedGroup, now map[uint32]int) map[uint32]int {
 	slices.SortFunc(byRemainder, func(a, b weightedGroup) int {
 		return cmp.Or(
 			cmp.Compare(SlotCount*b.Weight%total, SlotCount*a.Weight%total),
-			cmp.Compare(now[b.ID], now[a.ID]),
+			cmp.Compare(now[b.ID]-quota[b.ID], now[a.ID]-quota[a.ID]),
 			cmp.Compare(a.ID, b.ID))
 	})
 	for _, g := range byRemainder[:left] {
