@@ -67,6 +67,9 @@ type Config struct {
 	// Logger is required.
 	Logger *slog.Logger
 	Events Events
+
+	// openStores replaces the log store in tests.
+	openStores func(g *Group) (stores, error)
 }
 
 // DefaultConfig returns the settings a node runs with when nothing else is said. Dir, Listen and
@@ -132,15 +135,19 @@ type GroupConfig struct {
 	Events Events
 }
 
-// Machine is the replicated state machine that a group drives; *fsm.Machine is one. Apply, View
-// and Restore are called by one goroutine at a time, all else by any goroutine.
+// Machine is the replicated state machine that a group drives; *fsm.Machine is one. Apply, Advance,
+// View and Restore are called by one goroutine at a time, all else by any goroutine.
 type Machine interface {
 	// Apply applies the committed entry data. subs is nil, or the entry's own Subs in order: their
 	// Status and results are filled in. data is never changed by either side afterwards, and the
 	// machine keeps no part of it.
 	Apply(index, term uint64, data []byte, subs []*fsm.Sub)
+	// Advance notes an entry without data for the machine.
+	Advance(index, term uint64)
 	// Query answers reads from the present state; due asks for a tick.
 	Query(cmds []fsm.Command, out []fsm.Result, wall int64) (due bool)
+	// View freezes the state in constant time.
+	View() (*fsm.View, error)
 	// Restore verifies the whole stream, then replaces the state. An error that is
 	// fsm.ErrRestoreBroken means that the old state is gone as well.
 	Restore(r io.Reader) error
@@ -148,4 +155,13 @@ type Machine interface {
 	Applied() (index, term uint64)
 	// Clock is the log clock, in ms.
 	Clock() int64
+	// NextDeadline is when the next key is due, in ms; 0 when none is.
+	NextDeadline() int64
+	// PlanEvictions names victims for an entry: growth is what outstanding entries, this one
+	// included, will add, less what they evict.
+	PlanEvictions(growth int64) []fsm.Victim
+	// Sessions lists the open sessions.
+	Sessions() []uint64
 }
+
+var _ Machine = (*fsm.Machine)(nil)

@@ -5,6 +5,8 @@ package raftnode
 import (
 	"errors"
 	"fmt"
+
+	"github.com/kvorum/kvorum/raftnode/link"
 )
 
 // Errors that mean "definitely not applied": IsNotApplied is true for each of them.
@@ -44,10 +46,10 @@ var (
 	ErrDataLost = errors.New("raftnode: replica data is lost")
 	// ErrNoGroup: this node holds no replica of the group.
 	ErrNoGroup = errors.New("raftnode: no such group here")
-	// ErrNotSent: a peer link request never left this node.
-	ErrNotSent = errors.New("raftnode: not sent")
+	// ErrNotSent: a peer link request never left this node, or was refused before it was handled.
+	ErrNotSent = link.ErrNotSent
 	// ErrLost: a peer link request left this node, and its fate is unknown.
-	ErrLost = errors.New("raftnode: reply lost")
+	ErrLost = link.ErrLost
 	// ErrExists: a replica of the group is already running here.
 	ErrExists = errors.New("raftnode: group is already running")
 )

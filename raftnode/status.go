@@ -2,7 +2,11 @@
 
 package raftnode
 
-import "time"
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+)
 
 // GroupRecord is what the catalogue holds about a replica.
 type GroupRecord struct {
@@ -39,12 +43,59 @@ type GroupStatus struct {
 type ReplicaStatus struct {
 	Node    string
 	Replica uint64
-	// Known: the replica answered at least once in this term.
+	// Known: the replica answered at least once since this one began to lead.
 	Known bool
-	// LastLog and Applied as the replica said at Contact; Lag is how many entries it was behind
-	// this leader's log then.
+	// LastLog and Applied as the replica said at Contact; Lag is how many entries of this leader's
+	// log it had not stored then.
 	LastLog, Applied, Lag uint64
-	// Contact is how long ago it answered last; 0 for the leader itself.
+	// Contact is how long ago it answered last; 0 for this replica itself.
 	Contact time.Duration
 	LowDisk bool
+}
+
+// Status describes the group as seen here.
+func (g *Group) Status() GroupStatus {
+	bytes, _ := g.logs.logged()
+	s := GroupStatus{
+		Group: g.id, Replica: g.replica,
+		Leader: g.Leader(), Leading: g.IsLeader(),
+		Applied: g.Applied(), ConfigIndex: g.applier.config.Load(),
+		SnapshotBytes: g.snaps.size(),
+		LogBytes:      bytes, StoreCalls: g.logs.calls.Load(),
+		LowDisk: g.prop.lowDisk.Load(),
+	}
+	s.SnapshotIndex, _ = g.snaps.local()
+	in := g.inst.Load()
+	if in == nil {
+		return s
+	}
+	s.Term, s.Commit, s.LastLog = in.raft.CurrentTerm(), in.raft.CommitIndex(), in.raft.LastIndex()
+	for _, server := range in.servers() {
+		r := g.replicaStatus(server, s.LastLog)
+		if server.Suffrage == raft.Voter {
+			s.Voters = append(s.Voters, r)
+		} else {
+			s.Nonvoters = append(s.Nonvoters, r)
+		}
+	}
+	return s
+}
+
+func (g *Group) replicaStatus(server raft.Server, lastLog uint64) ReplicaStatus {
+	node, replica, _ := splitServerID(server.ID)
+	r := ReplicaStatus{Node: node, Replica: replica}
+	if server.ID == g.self {
+		r.Known, r.LastLog, r.Applied = true, lastLog, g.applier.index.Load()
+		r.Lag = lastLog - min(lastLog, r.Applied)
+		r.LowDisk = g.n.low.Load()
+		return r
+	}
+	a, ok := g.peers.of(node, replica)
+	if !ok {
+		return r
+	}
+	r.Known, r.LastLog, r.Applied, r.LowDisk = true, a.lastLog, a.applied, a.lowDisk
+	r.Lag = a.asked - min(a.asked, a.lastLog)
+	r.Contact = time.Since(a.sent)
+	return r
 }

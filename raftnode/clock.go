@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package raftnode
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kvorum/kvorum/internal/host"
+)
+
+// clockSlew is how much faster or slower than monotonic time a leader's clock may run to come
+// closer to wall time: 500 ppm, what NTP allows itself.
+const clockSlew = 2000
+
+// leaderClock is the clock a leader stamps entries with, in ms. It starts at the larger of the log
+// clock and wall time, runs by monotonic time, leans towards wall time, and never goes back; a step
+// of the wall clock during a leadership therefore never expires keys in a heap.
+type leaderClock struct {
+	wall host.Wall
+
+	mu struct {
+		sync.Mutex
+		// at is the clock's value when monotonic time was mono.
+		at   time.Duration
+		mono time.Time
+	}
+}
+
+// start begins a leadership; floor is the log clock in ms.
+func (c *leaderClock) start(floor int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.mono = time.Now()
+	c.mu.at = max(c.mu.at, time.Duration(max(floor, c.wall.Now().UnixMilli()))*time.Millisecond)
+}
+
+// now reads the clock, at least floor.
+func (c *leaderClock) now(floor int64) int64 {
+	wall := time.Duration(c.wall.Now().UnixMilli()) * time.Millisecond
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	mono := time.Now()
+	ran := mono.Sub(c.mu.mono)
+	lean := ran / clockSlew
+	at := c.mu.at + ran
+	at += min(max(wall-at, -lean), lean)
+	c.mu.at = max(at, c.mu.at, time.Duration(floor)*time.Millisecond)
+	c.mu.mono = mono
+	return int64(c.mu.at / time.Millisecond)
+}
+
+// off tells how far wall time is ahead of the clock.
+func (c *leaderClock) off() time.Duration {
+	at := c.now(0)
+	return c.wall.Now().Sub(time.UnixMilli(at))
+}

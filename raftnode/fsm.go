@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package raftnode
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kvorum/kvorum/fsm"
+)
+
+// applier is what raft sees as the state machine: it hands committed entries to the Machine together
+// with the Subs that wait for them here, and then tells those who wait. raft calls it on one
+// goroutine, and Persist on another.
+type applier struct {
+	g *Group
+	// index is the last log index handed over, configurations included; config that of the last
+	// committed configuration.
+	index, config atomic.Uint64
+	// replies and subs are room reused between batches.
+	replies []any
+	subs    []*fsm.Sub
+}
+
+var _ raft.BatchingFSM = (*applier)(nil)
+
+// ApplyBatch implements raft.BatchingFSM.
+func (a *applier) ApplyBatch(logs []*raft.Log) []any {
+	g := a.g
+	changed := false
+	for _, l := range logs {
+		// After a restart in place raft hands over again what the machine has seen.
+		if l.Index <= a.index.Load() {
+			continue
+		}
+		switch l.Type {
+		case raft.LogCommand:
+			a.command(l)
+		case raft.LogConfiguration:
+			g.machine.Advance(l.Index, l.Term)
+			a.config.Store(l.Index)
+			changed = true
+		}
+		a.index.Store(l.Index)
+	}
+	a.applied(changed)
+	for len(a.replies) < len(logs) {
+		a.replies = append(a.replies, nil)
+	}
+	return a.replies[:len(logs)]
+}
+
+// applied tells everybody who waits for the apply index to move.
+func (a *applier) applied(config bool) {
+	g := a.g
+	g.changed.notify()
+	index := a.index.Load()
+	g.each(func(e *Events) {
+		if e.Applied != nil {
+			e.Applied(g.id, index)
+		}
+		if config && e.ConfigChanged != nil {
+			e.ConfigChanged(g.id, a.config.Load())
+		}
+	})
+}
+
+// command applies one entry and answers its Subs.
+func (a *applier) command(l *raft.Log) {
+	g := a.g
+	var b *batch
+	if proposer, number, ok := fsm.PeekOrigin(l.Data); ok && proposer == g.proposerID() {
+		b = g.pending.take(number)
+	}
+	if b == nil {
+		g.machine.Apply(l.Index, l.Term, l.Data, nil)
+		return
+	}
+	a.subs = a.subs[:0]
+	for i := range b.items {
+		a.subs = append(a.subs, b.items[i].sub)
+	}
+	g.machine.Apply(l.Index, l.Term, l.Data, a.subs)
+	clear(a.subs)
+	// A machine that stopped on this entry has answered nothing: the process is going down.
+	var err error
+	if at, _ := g.machine.Applied(); at < l.Index {
+		err = ErrUnknown
+	}
+	for i := range b.items {
+		b.items[i].done(b.items[i].sub, err)
+	}
+	g.prop.settle(b)
+	if b.start {
+		if in := g.inst.Load(); in != nil {
+			in.nudge()
+		}
+	}
+}
+
+// Apply implements raft.FSM; raft prefers ApplyBatch.
+func (a *applier) Apply(l *raft.Log) any {
+	a.ApplyBatch([]*raft.Log{l})
+	return nil
+}
+
+// Snapshot implements raft.FSM.
+func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
+	view, err := a.g.machine.View()
+	if err != nil {
+		return nil, fmt.Errorf("raftnode: snapshot: %w", err)
+	}
+	return &frozen{view: view}, nil
+}
+
+// Restore implements raft.FSM: at start, and when the leader shipped a snapshot.
+func (a *applier) Restore(source io.ReadCloser) error {
+	snapshot, ok := unwrap(source)
+	if !ok {
+		return errors.New("raftnode: restore: not a snapshot of this node")
+	}
+	g, meta := a.g, snapshot.meta
+	if meta.Index < a.index.Load() {
+		return fmt.Errorf("raftnode: restore: snapshot at %d is older than the state at %d", meta.Index, a.index.Load())
+	}
+	if err := g.machine.Restore(snapshot); err != nil {
+		err = fmt.Errorf("raftnode: restore snapshot %s: %w", meta.ID, err)
+		if errors.Is(err, fsm.ErrRestoreBroken) {
+			g.n.fatal(err)
+		}
+		return err
+	}
+	a.index.Store(meta.Index)
+	a.config.Store(meta.ConfigurationIndex)
+	g.logs.snapshotted(meta.Index)
+	a.applied(true)
+	return nil
+}
+
+// frozen is a machine's state at one moment on its way into a file.
+type frozen struct {
+	view *fsm.View
+}
+
+// Persist implements raft.FSMSnapshot.
+func (f *frozen) Persist(sink raft.SnapshotSink) error {
+	s, ok := sink.(*snapSink)
+	if !ok {
+		return errors.New("raftnode: persist: not a sink of this node")
+	}
+	s.own = true
+	if _, err := f.view.WriteTo(s); err != nil {
+		return fmt.Errorf("raftnode: persist: %w", err)
+	}
+	return nil // raft closes the sink
+}
+
+// Release implements raft.FSMSnapshot.
+func (f *frozen) Release() { f.view.Close() }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package raftnode
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// An append is overdue when it takes longer than overdueBase (or the heartbeat timeout, if longer)
+// plus its size at overdueRate: then the disk is taken for hung, and the node stops sending
+// AppendEntries so that its groups leave it together (W6).
+const (
+	overdueBase = time.Second
+	overdueRate = 8 << 20 // bytes per second
+)
+
+// entryOverhead is what an entry is reckoned to take in the log beside its data, in bytes.
+const entryOverhead = 64
+
+// meter is a group's log store with its measures taken: appends, bytes since the last snapshot, and
+// how long the present append takes. raft calls it from several goroutines.
+type meter struct {
+	raft.LogStore
+	n *Node
+
+	calls atomic.Uint64
+	// due is when the append under way becomes overdue, in ns of the node's monotonic time; 0 when
+	// none is under way.
+	due atomic.Int64
+
+	mu struct {
+		sync.Mutex
+		// loading: raft is reading its log at start; what lies behind base is counted.
+		loading bool
+		base    uint64
+		// bytes were written to the log behind base, in entries.
+		bytes, entries int64
+		// marks remembers the total at some indexes, oldest first, so that a snapshot at an index
+		// takes off about what lies below it.
+		marks []mark
+		// total counts bytes since start.
+		total int64
+	}
+}
+
+type mark struct {
+	index uint64
+	total int64
+}
+
+// maxMarks bounds the marks; when there are too many every other one goes.
+const maxMarks = 256
+
+// counting begins the start-up reading: entries behind the newest snapshot count as log bytes.
+func (m *meter) counting(snapshot uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.loading, m.mu.base, m.mu.bytes, m.mu.entries, m.mu.marks = true, snapshot, 0, 0, nil
+}
+
+func (m *meter) started() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.loading = false
+}
+
+// GetLog implements raft.LogStore.
+func (m *meter) GetLog(index uint64, l *raft.Log) error {
+	if err := m.LogStore.GetLog(index, l); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mu.loading && index > m.mu.base {
+		m.addLocked(index, 1, int64(len(l.Data))+entryOverhead)
+	}
+	return nil
+}
+
+// StoreLog implements raft.LogStore.
+func (m *meter) StoreLog(l *raft.Log) error { return m.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs implements raft.LogStore.
+func (m *meter) StoreLogs(logs []*raft.Log) error {
+	var bytes int64
+	for _, l := range logs {
+		bytes += int64(len(l.Data)) + entryOverhead
+	}
+	allowed := max(overdueBase, m.n.cfg.Heartbeat) + time.Duration(bytes)*time.Second/overdueRate
+	m.due.Store(int64(m.n.uptime() + allowed))
+	err := m.LogStore.StoreLogs(logs)
+	m.due.Store(0)
+	m.calls.Add(1)
+	if m.n.overdue.Load() {
+		m.n.checkOverdue()
+	}
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(logs) > 0 {
+		m.addLocked(logs[len(logs)-1].Index, int64(len(logs)), bytes)
+	}
+	return nil
+}
+
+func (m *meter) addLocked(index uint64, entries, bytes int64) {
+	m.mu.bytes += bytes
+	m.mu.entries += entries
+	m.mu.total += bytes
+	m.mu.marks = append(m.mu.marks, mark{index, m.mu.total})
+	if len(m.mu.marks) > maxMarks {
+		kept := m.mu.marks[:0]
+		for i := 1; i < len(m.mu.marks); i += 2 {
+			kept = append(kept, m.mu.marks[i])
+		}
+		m.mu.marks = kept
+	}
+}
+
+// snapshotted takes off what lies at or below index.
+func (m *meter) snapshotted(index uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	total := m.mu.total
+	i := 0
+	for ; i < len(m.mu.marks) && m.mu.marks[i].index <= index; i++ {
+		total = m.mu.marks[i].total
+	}
+	switch {
+	case i == len(m.mu.marks):
+		m.mu.bytes, m.mu.entries = 0, 0
+	case i > 0:
+		left := m.mu.total - total
+		if m.mu.bytes > 0 {
+			m.mu.entries = m.mu.entries * left / m.mu.bytes
+		}
+		m.mu.bytes = left
+	}
+	m.mu.marks = append(m.mu.marks[:0], m.mu.marks[i:]...)
+	m.mu.base = max(m.mu.base, index)
+}
+
+// logged tells the bytes and entries behind the last snapshot.
+func (m *meter) logged() (bytes, entries int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.bytes, m.mu.entries
+}
+
+// IsMonotonic implements raft.MonotonicLogStore.
+func (m *meter) IsMonotonic() bool {
+	s, ok := m.LogStore.(raft.MonotonicLogStore)
+	return ok && s.IsMonotonic()
+}
+
+// isOverdue tells whether the append under way takes too long.
+func (m *meter) isOverdue() bool {
+	due := m.due.Load()
+	return due != 0 && int64(m.n.uptime()) > due
+}
+
+// uptime is monotonic time since the node was opened.
+func (n *Node) uptime() time.Duration { return time.Since(n.opened) }
+
+// checkOverdue looks whether any group's append is overdue.
+func (n *Node) checkOverdue() {
+	overdue := false
+	for _, g := range n.running() {
+		overdue = overdue || g.logs.isOverdue()
+	}
+	if n.overdue.Swap(overdue) != overdue {
+		n.log.Warn("disk overdue", "overdue", overdue)
+	}
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The read fence: what a linearizable read waits for before it looks at the state.
+//
+// raft.VerifyLeader is not used: it credits acknowledgements of messages sent before the call, it
+// counts nonvoters, and it counts the leader itself even when it has no vote any more. Instead the
+// leader asks the voters for their current terms:
+//
+//  1. At every leadership edge the leader proposes an empty entry (watch.go).
+//  2. A read joins the group's waiting batch. The batch is closed before step 3; later reads go to
+//     the next round.
+//  3. T is the current term, sampled while this replica is leader: term, state, term again, equal.
+//  4. The last entry applied here must be of term T, else the read waits for the entry of step 1.
+//  5. Every other voter of the latest configuration V is asked for its current term (termcheck.go).
+//  6. A voter answers with raft's current term, if its raft instance is alive and configured.
+//  7. Voters at a term <= T count, this replica counts if it is in V. With a majority of V the batch
+//     is answered; a term above T refuses it.
+//  8. The read looks at the local state now.
+//
+// Proof. Raft makes a new term durable and visible before it grants or requests any vote in it. A
+// voter that answers with a term <= T at some moment therefore voted for no leader of a later term
+// up to that moment. Suppose a leader of a term above T had been elected before the read was
+// invoked. Every majority that elected it intersects the majority that answered, and each of those
+// answers was given after the batch was closed, that is after the invocation: contradiction. (The
+// first leader above T was elected by the configuration its log ends with. Its log holds all that
+// was committed in terms up to T, and its membership differs from V by at most one change, made one
+// at a time, so the quorums intersect in that case too.) So at the invocation every acknowledged
+// write had been acknowledged by leaders of terms <= T. Those of term T were acknowledged here, after
+// they were applied here. Those of earlier terms precede, in the log of T's leader, the entry of
+// term T that step 4 saw applied. The local state at step 8 contains them all, and whatever it
+// contains beyond is committed. The read takes place at the moment of step 8 or, if this replica was
+// deposed meanwhile, at the latest moment of the round: both lie within its call.
+//
+// Neither clocks nor pauses enter the argument. It needs that terms never go back at a voter, hence
+// heartbeats travel through raft's main loop only (W1) and a replica that lost its data returns
+// under a new identity; and that an answer comes from the instance that is alive, hence the check of
+// closing after the term was read, here and at the voter.
+//
+// Waiting for the commit index is not needed at a leader: an acknowledgement follows the local apply.
+
+// fencePause is the least time between two rounds of a Fence that found no majority.
+const fencePause = 5 * time.Millisecond
+
+// errNotReady: this replica leads, and has applied no entry of its term yet.
+var errNotReady = errors.New("raftnode: no entry of this term is applied yet")
+
+// fence is the read fence of one group. At most one round is in flight; reads that arrive meanwhile
+// wait in one batch for the next. A read costs one append under the mutex and its share of one
+// channel close.
+type fence struct {
+	g *Group
+
+	mu struct {
+		sync.Mutex
+		// waiting is the open batch, nil when nobody waits.
+		waiting *fenceBatch
+		// running: a round is in flight, and whoever ends it starts the next.
+		running bool
+	}
+}
+
+// fenceBatch is a set of reads that share a round. index and err are set before done is closed.
+type fenceBatch struct {
+	done  chan struct{}
+	index uint64
+	err   error
+}
+
+// join adds the caller to the waiting batch, and starts a round if none is in flight.
+func (f *fence) join() *fenceBatch {
+	f.mu.Lock()
+	b := f.mu.waiting
+	if b == nil {
+		b = &fenceBatch{done: make(chan struct{})}
+		f.mu.waiting = b
+	}
+	start := !f.mu.running
+	if start {
+		f.mu.running, f.mu.waiting = true, nil // the batch is closed
+	}
+	f.mu.Unlock()
+	if start {
+		f.begin(b)
+	}
+	return b
+}
+
+// begin runs rounds for closed batches until one is left in flight or nobody waits.
+func (f *fence) begin(b *fenceBatch) {
+	for b != nil {
+		r, err := f.g.newRound(b)
+		if err == nil && r.need > 0 {
+			r.send()
+			return
+		}
+		b = f.end(b, err)
+	}
+}
+
+// end answers a batch and closes the next one, which the caller must begin.
+func (f *fence) end(b *fenceBatch, err error) (next *fenceBatch) {
+	b.err = err
+	close(b.done)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next, f.mu.waiting = f.mu.waiting, nil
+	f.mu.running = next != nil
+	return next
+}
+
+// round is one question to the voters of one group.
+type round struct {
+	g     *Group
+	batch *fenceBatch
+	term  uint64
+	ask   []raft.Server
+	// lastLog is how far this replica's log reached.
+	lastLog uint64
+
+	mu sync.Mutex
+	// need answers make a majority, left are still to come. decided: the batch is answered.
+	need, left int
+	decided    bool
+}
+
+// newRound does steps 3 and 4 for a closed batch. A round that needs no answer is already won.
+func (g *Group) newRound(b *fenceBatch) (*round, error) {
+	in, term, err := g.leadingTerm()
+	if err != nil {
+		return nil, err
+	}
+	index, applied := g.machine.Applied()
+	if applied != term {
+		return nil, errNotReady
+	}
+	b.index = index
+	r := &round{g: g, batch: b, term: term, lastLog: in.raft.LastIndex()}
+	voters := 0
+	for _, s := range in.servers() {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if s.ID == g.self {
+			r.need--
+			continue
+		}
+		r.ask = append(r.ask, s)
+	}
+	r.need += voters/2 + 1
+	r.left = len(r.ask)
+	if r.need > r.left {
+		return nil, ErrNoQuorum
+	}
+	return r, nil
+}
+
+// leadingTerm does step 3.
+func (g *Group) leadingTerm() (*instance, uint64, error) {
+	in := g.inst.Load()
+	if in == nil {
+		return nil, 0, ErrClosed
+	}
+	term := in.raft.CurrentTerm()
+	if in.raft.State() != raft.Leader || in.raft.CurrentTerm() != term {
+		return nil, 0, ErrNotLeader{Hint: g.Leader()}
+	}
+	if in.closing.Load() {
+		return nil, 0, ErrClosed
+	}
+	return in, term, nil
+}
+
+// send does step 5. An answer may arrive before it returns.
+func (r *round) send() {
+	for _, s := range r.ask {
+		node, replica, ok := splitServerID(s.ID)
+		if !ok {
+			r.answer(false, 0)
+			continue
+		}
+		r.g.n.lane(node).ask(question{g: r.g, replica: replica, round: r, lastLog: r.lastLog})
+	}
+}
+
+// answer does step 7 for one voter. ok false: it did not answer, or must not be counted.
+func (r *round) answer(ok bool, term uint64) {
+	r.mu.Lock()
+	if r.decided {
+		r.mu.Unlock()
+		return
+	}
+	r.left--
+	var err error
+	switch {
+	case ok && term > r.term:
+		r.decided, err = true, ErrNotLeader{Hint: r.g.Leader()}
+	case ok:
+		r.need--
+		r.decided = r.need == 0
+	}
+	if !r.decided && r.left < r.need {
+		r.decided, err = true, ErrNoQuorum
+	}
+	decided := r.decided
+	r.mu.Unlock()
+	if decided {
+		f := &r.g.fence
+		f.begin(f.end(r.batch, err))
+	}
+}
+
+// Fence proves that this replica led at some moment after the call and returns an index that
+// covers every write acknowledged before the call.
+func (g *Group) Fence(ctx context.Context) (index uint64, err error) {
+	for {
+		b := g.fence.join()
+		select {
+		case <-b.done:
+		default:
+			select {
+			case <-b.done:
+			case <-g.stopped:
+				return 0, ErrClosed
+			case <-ctx.Done():
+				return 0, fenceTimeout(ctx)
+			}
+		}
+		switch b.err {
+		case nil:
+			return b.index, nil
+		case errNotReady:
+			err = g.waitOwnTerm(ctx)
+		case ErrNoQuorum:
+			err = pause(ctx, fencePause)
+		default:
+			return 0, b.err
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+func fenceTimeout(ctx context.Context) error {
+	return fmt.Errorf("raftnode: fence: %w: %w", ErrTimeout, context.Cause(ctx))
+}
+
+// waitOwnTerm waits until an entry of the present term is applied or this replica leads no more.
+func (g *Group) waitOwnTerm(ctx context.Context) error {
+	for {
+		changed := g.changed.wait()
+		_, term, err := g.leadingTerm()
+		if err != nil {
+			return err
+		}
+		if _, applied := g.machine.Applied(); applied == term {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fenceTimeout(ctx)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fenceTimeout(ctx)
+	}
+}
+
+// broadcast wakes everybody who waits for any change. The zero value is ready.
+type broadcast struct {
+	mu struct {
+		sync.Mutex
+		ch chan struct{}
+	}
+}
+
+// wait returns a channel that is closed at the next notify. Take it before looking at the state.
+func (b *broadcast) wait() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.ch == nil {
+		b.mu.ch = make(chan struct{})
+	}
+	return b.mu.ch
+}
+
+func (b *broadcast) notify() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.ch != nil {
+		close(b.mu.ch)
+		b.mu.ch = nil
+	}
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// snapshotPause is how long a group whose snapshot failed is left alone.
+	snapshotPause = 5 * time.Second
+	// shipPatience is how many times its due log bytes a group may hold before it is snapshotted
+	// while one is being shipped.
+	shipPatience = 4
+	// trailingShare of the due log bytes is kept behind a snapshot for slow followers.
+	trailingShare = 4
+)
+
+// snapshotDue tells by how much the group is over its share of log bytes; 0 when it is not due.
+func (g *Group) snapshotDue() int64 {
+	bytes, _ := g.logs.logged()
+	due := max(g.n.cfg.SnapshotLogBytes, g.snaps.size())
+	if g.n.low.Load() {
+		due = min(due, max(g.snaps.size()/2, lowSnapshotBytes))
+	}
+	switch {
+	case bytes < due:
+		return 0
+	case g.snaps.readers.Load() > 0 && bytes < shipPatience*due:
+		return 0
+	case g.n.uptime() < time.Duration(g.snapAgain.Load()):
+		return 0
+	}
+	return bytes - due + 1
+}
+
+// snapshotLoop is the node's schedule: one snapshot at a time, the group furthest over first.
+func (n *Node) snapshotLoop() {
+	for {
+		select {
+		case <-n.snapKick:
+		case <-n.ctx.Done():
+			return
+		}
+		for n.ctx.Err() == nil {
+			var most int64
+			var next *Group
+			for _, g := range n.running() {
+				if due := g.snapshotDue(); due > most {
+					most, next = due, g
+				}
+			}
+			if next == nil {
+				break
+			}
+			if err := next.Snapshot(n.ctx); err != nil && n.ctx.Err() == nil {
+				next.log.Warn("snapshot failed", "error", err)
+			}
+		}
+	}
+}
+
+// Snapshot takes a snapshot now, unless nothing was applied since the last one.
+func (g *Group) Snapshot(ctx context.Context) error {
+	select {
+	case g.n.snapSlot <- struct{}{}:
+		defer func() { <-g.n.snapSlot }()
+	case <-ctx.Done():
+		return fmt.Errorf("raftnode: snapshot: %w", context.Cause(ctx))
+	}
+	in := g.inst.Load()
+	if in == nil || !in.enter() {
+		return ErrClosed
+	}
+	defer in.leave()
+	err := g.takeSnapshot(in)
+	if err != nil {
+		g.snapAgain.Store(int64(g.n.uptime() + snapshotPause))
+		return fmt.Errorf("raftnode: snapshot: %w", err)
+	}
+	return nil
+}
+
+// takeSnapshot runs one snapshot to its end; a shutdown of the instance ends it early.
+func (g *Group) takeSnapshot(in *instance) error {
+	if before, _ := g.snaps.local(); g.applier.index.Load() <= before {
+		return nil
+	}
+	g.n.reserve.makeRoom(g.snaps.size())
+	if err := in.trail(); err != nil {
+		return err
+	}
+	f := in.raft.Snapshot()
+	bindShutdown(f, in.dead)
+	switch err := f.Error(); {
+	case errors.Is(err, raft.ErrNothingNewToSnapshot):
+		return nil
+	case err != nil:
+		return err
+	}
+	after, _ := g.snaps.local()
+	g.logs.snapshotted(after)
+	return nil
+}
+
+// trail sets how many entries stay behind the next snapshot, from the bytes they take.
+func (in *instance) trail() error {
+	g := in.g
+	bytes, entries := g.logs.logged()
+	trailing := uint64(minTrailingLogs)
+	if bytes > 0 && !g.n.low.Load() {
+		keep := max(g.n.cfg.SnapshotLogBytes, g.snaps.size()) / trailingShare
+		trailing = max(trailing, uint64(float64(entries)*float64(keep)/float64(bytes)))
+	}
+	rc := in.raft.ReloadableConfig()
+	rc.TrailingLogs = trailing
+	if err := in.raft.ReloadConfig(rc); err != nil {
+		return fmt.Errorf("set trailing logs: %w", err)
+	}
+	return nil
+}
