@@ -276,7 +276,7 @@ func agentStep(v *View, self string, local []heldReplica, deleted map[uint32]uin
 			continue
 		}
 		for _, r := range g.Replicas {
-			if r.Node == self && r.Role != RoleGone && r.Number > deleted[g.ID] {
+			if r.Node == self && r.Number > deleted[g.ID] { // gone ones too: until forgotten they may be members
 				founds := r.Number == 1 && g.Founder == self
 				return agentMove{Group: g.ID, Number: r.Number, Start: true, Bootstrap: founds}, true
 			}

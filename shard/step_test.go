@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"slices"
+	"testing"
+)
+
+// seen builds a member from letters: V votes, else N; a alive, c caught up, s stable, S settled.
+func seen(node string, number uint64, flags string) memberSeen {
+	has := func(c rune) bool { return slices.Contains([]rune(flags), c) }
+	return memberSeen{Node: node, Number: number, Voter: has('V'), Alive: has('a'), CaughtUp: has('c'), Stable: has('s'), Settled: has('S')}
+}
+
+func TestKeeperStep(t *testing.T) {
+	const ok = "VacsS"
+	voter := func(node string, n uint64) ReplicaInfo { return ReplicaInfo{node, n, RoleVoter} }
+	learner := func(node string, n uint64) ReplicaInfo { return ReplicaInfo{node, n, RoleLearner} }
+	gone := func(node string, n uint64) ReplicaInfo { return ReplicaInfo{node, n, RoleGone} }
+	for _, tt := range []struct {
+		name    string
+		members []memberSeen
+		want    []ReplicaInfo
+		lead    string
+		settled bool
+		next    uint64
+		step    keeperMove
+	}{
+		{"alone and content", []memberSeen{seen("a", 1, ok)}, []ReplicaInfo{voter("a", 1)}, "a", true, 2, keeperMove{}},
+		{"a new voter begins as a nonvoter", []memberSeen{seen("a", 1, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "", true, 4, keeperMove{actAdd, "b", 2}},
+		{"one ready of two does not make two votes", []memberSeen{seen("a", 1, ok), seen("b", 2, "acs"), seen("c", 3, "ac")}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "", true, 4, keeperMove{}},
+		{"two ready: the first", []memberSeen{seen("a", 1, ok), seen("b", 2, "acs"), seen("c", 3, "acs")}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "", true, 4, keeperMove{actPromote, "b", 2}},
+		{"then the second", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, "acs")}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "", true, 4, keeperMove{actPromote, "c", 3}},
+		{"a third that died leaves two", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, "")}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "", true, 4, keeperMove{}},
+		{"a stale contact is no candidate", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, "cs")}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "", true, 4, keeperMove{}},
+		{"replace a live voter: promote first", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, ok), seen("d", 4, "acs")}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{actPromote, "d", 4}},
+		{"then demote", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, ok), seen("d", 4, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{actDemote, "c", 3}},
+		{"then remove", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, "ac"), seen("d", 4, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{actRemove, "c", 3}},
+		{"then forget", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("d", 4, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{actForget, "c", 3}},
+		{"replacement not ready: the old one stays", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, ok), seen("d", 4, "a")}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{}},
+		{"replace a dead voter: demote first", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, "V"), seen("d", 4, "acs")}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{actDemote, "c", 3}},
+		{"then promote", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("d", 4, "acs")}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{actPromote, "d", 4}},
+		{"no demotion that ends the majority", []memberSeen{seen("a", 1, ok), seen("b", 2, "V"), seen("c", 3, ok), seen("d", 4, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), gone("c", 3), voter("d", 4)}, "", true, 5, keeperMove{actDemote, "c", 3}},
+		{"no demotion of the second of two when the other is behind", []memberSeen{seen("a", 1, ok), seen("b", 2, "Va")}, []ReplicaInfo{gone("a", 1), voter("b", 2)}, "", true, 3, keeperMove{}},
+		{"shrink three to one: dead ones first", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, "V")}, []ReplicaInfo{voter("a", 1), learner("b", 2), gone("c", 3)}, "", true, 4, keeperMove{actDemote, "c", 3}},
+		{"shrink on", []memberSeen{seen("a", 1, ok), seen("b", 2, ok)}, []ReplicaInfo{voter("a", 1), learner("b", 2)}, "", true, 4, keeperMove{actDemote, "b", 2}},
+		{"a leaving sole voter first promotes its heir", []memberSeen{seen("a", 1, ok), seen("b", 2, "acs")}, []ReplicaInfo{gone("a", 1), voter("b", 2)}, "b", true, 3, keeperMove{actPromote, "b", 2}},
+		{"then hands over", []memberSeen{seen("a", 1, ok), seen("b", 2, "Vac")}, []ReplicaInfo{gone("a", 1), voter("b", 2)}, "b", false, 3, keeperMove{actTransfer, "b", 2}},
+		{"the preferred heir comes first", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, ok)}, []ReplicaInfo{gone("a", 1), voter("b", 2), voter("c", 3)}, "c", false, 4, keeperMove{actTransfer, "c", 3}},
+		{"an unknown number is left alone", []memberSeen{seen("a", 1, ok), seen("z", 9, "ac")}, []ReplicaInfo{voter("a", 1)}, "", true, 9, keeperMove{}},
+		{"a forgotten number that came back is removed", []memberSeen{seen("a", 1, ok), seen("z", 8, "ac")}, []ReplicaInfo{voter("a", 1)}, "", true, 9, keeperMove{actRemove, "z", 8}},
+		{"leadership to the preferred", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "b", true, 4, keeperMove{actTransfer, "b", 2}},
+		{"not before this leadership settled", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "b", false, 4, keeperMove{}},
+		{"not before the preferred settled", []memberSeen{seen("a", 1, ok), seen("b", 2, "Vacs"), seen("c", 3, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "b", true, 4, keeperMove{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := keeperStep(&groupSeen{
+				Self: "a", Members: tt.members, Settled: tt.settled,
+				Want: GroupInfo{ID: 1, Replicas: tt.want, NextReplica: tt.next, Lead: tt.lead},
+			})
+			if got != tt.step {
+				t.Errorf("got %v %s/%d, want %v %s/%d", got.Action, got.Node, got.Number, tt.step.Action, tt.step.Node, tt.step.Number)
+			}
+		})
+	}
+}
+
+func TestAgentStep(t *testing.T) {
+	group := func(id uint32, next uint64, rs ...ReplicaInfo) GroupInfo {
+		return GroupInfo{ID: id, Founder: "a", Replicas: rs, NextReplica: next}
+	}
+	v := &View{NextGroup: 4, Groups: []GroupInfo{
+		group(0, 9, ReplicaInfo{"a", 8, RoleGone}),
+		group(1, 3, ReplicaInfo{"a", 1, RoleVoter}, ReplicaInfo{"b", 2, RoleVoter}),
+		group(2, 6, ReplicaInfo{"a", 5, RoleLearner}),
+	}}
+	one := heldReplica{Group: 1, Number: 1}
+	two := heldReplica{Group: 2, Number: 5}
+	for _, tt := range []struct {
+		name    string
+		self    string
+		local   []heldReplica
+		deleted map[uint32]uint64
+		want    agentMove
+		none    bool
+	}{
+		{name: "the founder founds", self: "a", want: agentMove{1, 1, true, true}},
+		{name: "others do not", self: "b", want: agentMove{1, 2, true, false}},
+		{name: "the next missing one", self: "a", local: []heldReplica{one}, want: agentMove{2, 5, true, false}},
+		{name: "all there", self: "a", local: []heldReplica{one, two}, none: true},
+		{name: "a deleted number never comes back", self: "a", local: []heldReplica{one}, deleted: map[uint32]uint64{2: 5}, none: true},
+		{name: "a forgotten one goes", self: "a", local: []heldReplica{one, {2, 4}}, want: agentMove{Group: 2, Number: 4}},
+		{name: "one that this view never heard of stays", self: "a", local: []heldReplica{one, {2, 6}}, none: true},
+		{name: "a removed group goes", self: "a", local: []heldReplica{one, two, {3, 1}}, want: agentMove{Group: 3, Number: 1}},
+		{name: "a group that this view never heard of stays", self: "a", local: []heldReplica{one, two, {4, 1}}, none: true},
+		{name: "the control group is left alone", self: "a", local: []heldReplica{one, two, {0, 7}}, none: true},
+		{name: "another's replica is none of ours", self: "c", none: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, ok := agentStep(v, tt.self, tt.local, tt.deleted)
+			if ok == tt.none || got != tt.want {
+				t.Errorf("got %+v %v, want %+v", got, ok, tt.want)
+			}
+		})
+	}
+}
