@@ -11,7 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/kvorum/kvorum/internal/host"
 )
@@ -32,11 +32,11 @@ type Dir struct {
 	fs     host.FS
 	dir    string
 	retain int
-	mu     struct {
-		sync.Mutex
-		// number is the highest number in any name so far.
-		number uint32
-	}
+	// number is the highest number in any name so far.
+	number atomic.Uint32
+	// turn holds one token: commits take turns. It is a channel because a turn lasts over waits for
+	// the disk.
+	turn chan struct{}
 }
 
 // OpenDir makes or opens a folder, removes what unfinished writes left and all but the newest
@@ -45,7 +45,8 @@ func OpenDir(fs host.FS, dir string, retain int) (*Dir, error) {
 	if retain <= 0 {
 		retain = DefaultRetain
 	}
-	d := &Dir{fs: fs, dir: dir, retain: retain}
+	d := &Dir{fs: fs, dir: dir, retain: retain, turn: make(chan struct{}, 1)}
+	var last uint32
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("snapshots: open: %w", err)
 	}
@@ -60,9 +61,10 @@ func OpenDir(fs host.FS, dir string, retain int) (*Dir, error) {
 			}
 		}
 		if _, _, number, ok := parseID(strings.TrimSuffix(name, suffixFile)); ok {
-			d.mu.number = max(d.mu.number, number)
+			last = max(last, number)
 		}
 	}
+	d.number.Store(last)
 	if err := d.prune(); err != nil {
 		return nil, err
 	}
@@ -134,12 +136,12 @@ func (d *Dir) open(id string) (f host.File, m Meta, start int64, sum uint32, err
 
 // Open returns a snapshot's stream. The reader ends in ErrCorrupt in place of io.EOF when it did
 // not return the bytes written; it stays good when the snapshot is removed meanwhile.
-func (d *Dir) Open(id string) (Meta, io.ReadCloser, error) {
+func (d *Dir) Open(id string) (Meta, io.ReadSeekCloser, error) {
 	f, m, start, sum, err := d.open(id)
 	if err != nil {
 		return Meta{}, nil, fmt.Errorf("snapshots: open: %w", err)
 	}
-	return m, &streamReader{f: f, next: start, end: start + m.Size, want: sum}, nil
+	return m, &streamReader{f: f, start: start, end: start + m.Size, next: start, from: start, want: sum}, nil
 }
 
 // Verify reads a whole snapshot and returns ErrCorrupt, wrapped with the place, if its bytes are
@@ -175,7 +177,7 @@ func (d *Dir) Inspect(id string) (Meta, Info, error) {
 	return m, info, nil
 }
 
-// prune removes all complete snapshots but the newest. Called by OpenDir or under mu.
+// prune removes all complete snapshots but the newest. Called by OpenDir or in a turn.
 func (d *Dir) prune() error {
 	list, err := d.List()
 	if err != nil {
@@ -207,11 +209,7 @@ func (d *Dir) Create(m Meta) (*Pending, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshots: create: %w", err)
 	}
-	d.mu.Lock()
-	d.mu.number++
-	id := formatID(m.Term, m.Index, d.mu.number)
-	d.mu.Unlock()
-	p := &Pending{d: d, id: id}
+	p := &Pending{d: d, id: formatID(m.Term, m.Index, d.number.Add(1))}
 	p.f, err = d.fs.OpenFile(p.temp(), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("snapshots: create: %w", err)
@@ -267,8 +265,8 @@ func (p *Pending) Commit() error {
 	if err := p.f.Close(); err != nil {
 		return errors.Join(fmt.Errorf("snapshots: commit: close: %w", err), p.discard())
 	}
-	p.d.mu.Lock()
-	defer p.d.mu.Unlock()
+	p.d.turn <- struct{}{}
+	defer func() { <-p.d.turn }()
 	if err := p.d.fs.Rename(p.temp(), p.d.name(p.id)); err != nil {
 		return errors.Join(fmt.Errorf("snapshots: commit: rename: %w", err), p.discard())
 	}

@@ -144,17 +144,18 @@ func appendTrailer(dst []byte, size int64, sum uint32) []byte {
 
 // streamReader reads the stream in a file and checks it at its end.
 type streamReader struct {
-	f    host.File
-	next int64 // offset in the file
-	end  int64
-	want uint32
-	sum  uint32
+	f          host.File
+	start, end int64 // of the stream in the file
+	next       int64 // offset in the file
+	want       uint32
+	sum        uint32 // of [from, next)
+	from       int64
 }
 
 // Read returns ErrCorrupt in place of io.EOF when the bytes read are not those written.
 func (r *streamReader) Read(p []byte) (int, error) {
 	if r.next == r.end {
-		if r.sum != r.want {
+		if r.from == r.start && r.sum != r.want {
 			return 0, fmt.Errorf("snapshots: read: %w: checksum of the stream", ErrCorrupt)
 		}
 		return 0, io.EOF
@@ -173,6 +174,26 @@ func (r *streamReader) Read(p []byte) (int, error) {
 		err = fmt.Errorf("snapshots: read: %w", err)
 	}
 	return n, err
+}
+
+// Seek moves within the stream. The checksum is compared at the end only of a run of reads that
+// began at the start.
+func (r *streamReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekStart:
+		offset += r.start
+	case io.SeekCurrent:
+		offset += r.next
+	case io.SeekEnd:
+		offset += r.end
+	default:
+		return 0, fmt.Errorf("snapshots: seek: whence %d", whence)
+	}
+	if offset < r.start || offset > r.end {
+		return 0, fmt.Errorf("snapshots: seek: offset %d outside the stream", offset-r.start)
+	}
+	r.next, r.from, r.sum = offset, offset, 0
+	return offset - r.start, nil
 }
 
 // Close closes the file.
