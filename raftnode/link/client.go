@@ -208,7 +208,7 @@ func (c *clientConn) roundTrip(ctx context.Context, f outFrame) ([]byte, error) 
 	case <-ctx.Done():
 		res = c.abandon(ca, context.Cause(ctx))
 	case <-expired:
-		res = c.abandon(ca, fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded))
+		res = c.abandon(ca, errExpired)
 	}
 	if own {
 		ca.timer.Stop()

@@ -5,6 +5,7 @@ package link
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -179,14 +180,17 @@ func (p *peer) failedLocked(err error) {
 	p.mu.retryAt = time.Now().Add(p.l.jitter(pause))
 }
 
-// lost notes the end of a connection. One that ended soon after it began counts as a failed dial.
+// lost notes the end of a connection. One that ended soon after it began, or because the peer went
+// silent, counts as a failed dial.
 func (p *peer) lost(c *clientConn, began time.Time) {
-	if !p.cur.CompareAndSwap(c, nil) || time.Since(began) > backoffMax {
+	cause := c.w.cause()
+	if !p.cur.CompareAndSwap(c, nil) ||
+		time.Since(began) > backoffMax && !errors.Is(cause, ErrUnresponsive) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failedLocked(c.w.cause())
+	p.failedLocked(cause)
 }
 
 // alive is told that the node behind this peer was heard from: the next dial need not wait.
@@ -222,7 +226,7 @@ func (l *Link) tryDial(ctx context.Context, addr string, key peerKey) (*clientCo
 	defer cancel()
 	nc, err := l.cfg.Host.Net.Dial(ctx, addr)
 	if err != nil {
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	// The handshake ends with ctx, or with the link.
 	unlink := context.AfterFunc(ctx, func() { _ = nc.Close() })
@@ -245,10 +249,15 @@ func (l *Link) tryDial(ctx context.Context, addr string, key peerKey) (*clientCo
 		}
 	}
 	_ = nc.Close()
-	if cause := context.Cause(ctx); cause != nil {
-		err = fmt.Errorf("%w: %w", cause, err)
+	return nil, because(ctx, err)
+}
+
+// because adds the end of ctx, which usually is the true cause, to err.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
 	}
-	return nil, err
+	return err
 }
 
 // closeWith closes nc when the link closes, until the returned func is called.

@@ -3,6 +3,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -68,6 +69,9 @@ type RemoteError struct {
 
 // Error returns the remote text with a prefix.
 func (e *RemoteError) Error() string { return "link: remote: " + e.Text }
+
+// errExpired is ErrTimeout that is also known to users of contexts.
+var errExpired = fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded)
 
 func notSent(cause error) error {
 	if cause == nil || errors.Is(cause, ErrNotSent) {

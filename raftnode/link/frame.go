@@ -27,13 +27,13 @@ const (
 	maxKind = kindPong
 )
 
-// Codes of an error frame. All but errorHandler mean that no handler saw the request. The numbers
-// are on the wire and never change.
+// Codes of an error frame. errorHandler and errorExpired come from a handler, the others mean that
+// none saw the request. The numbers are on the wire and never change.
 const (
 	errorHandler   = 1
 	errorBusy      = 2
 	errorNoHandler = 3
-	errorClosing   = 4
+	errorExpired   = 4
 )
 
 const (
@@ -139,8 +139,8 @@ func remoteFailure(payload []byte) error {
 		return notSent(ErrBusy)
 	case errorNoHandler:
 		return notSent(ErrNoHandler)
-	case errorClosing:
-		return notSent(ErrClosed)
+	case errorExpired:
+		return lost(errExpired)
 	}
 	return &RemoteError{Text: string(payload[1:])}
 }

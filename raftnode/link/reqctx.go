@@ -51,6 +51,11 @@ func (r *requestContext) end() {
 	}
 }
 
+// expired tells whether the caller has stopped waiting: what the handler says comes too late.
+func (r *requestContext) expired() bool {
+	return !r.deadline.IsZero() && !time.Now().Before(r.deadline)
+}
+
 func (r *requestContext) Deadline() (time.Time, bool) { return r.deadline, !r.deadline.IsZero() }
 func (r *requestContext) Done() <-chan struct{}       { return r.force().Done() }
 func (r *requestContext) Err() error                  { return r.force().Err() }

@@ -165,13 +165,17 @@ func (c *serverConn) admit(r *request) bool {
 func (c *serverConn) handle(r *request, run func(*request) ([]byte, error)) {
 	size := len(r.payload)
 	reply, err := run(r)
+	code := byte(errorHandler)
+	if err != nil && r.expired() {
+		code = errorExpired
+	}
 	r.end()
 	f := outFrame{kind: kindResponse, id: r.id, one: reply, size: len(reply)}
 	if err == nil && len(reply) > c.l.maxFrame {
 		err = ErrTooLarge
 	}
 	if err != nil {
-		text := appendErrorPayload(nil, errorHandler, err.Error())
+		text := appendErrorPayload(nil, code, err.Error())
 		f = outFrame{kind: kindError, id: r.id, one: text, size: len(text)}
 	}
 	if r.body != nil {
