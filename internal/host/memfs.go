@@ -47,6 +47,7 @@ type MemFS struct {
 	delay   time.Duration // of each sync
 	syncErr []error       // failures waiting for the next syncs, in order
 	syncs   uint64
+	onStep  func(op, name string) error
 	gen     *generation
 }
 
@@ -120,6 +121,29 @@ func (m *MemFS) SetSyncDelay(d time.Duration) {
 	m.delay = d
 	close(m.gen.wake)
 	m.gen.wake = make(chan struct{})
+}
+
+// OnStep calls f before every step that changes names or bytes or makes them durable: "create",
+// "rename", "remove", "mkdir", "write", "truncate", "preallocate", "sync", "syncdir" with the name it is for. An
+// error of f is the error of the step, which is then not taken; f may crash the disk. nil ends it.
+func (m *MemFS) OnStep(f func(op, name string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.onStep = f
+}
+
+// step runs the hook; needs no lock.
+func (m *MemFS) step(op, name string) error {
+	m.mu.Lock()
+	f := m.onStep
+	m.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	if err := f(op, name); err != nil {
+		return pathError(op, name, err)
+	}
+	return nil
 }
 
 // Syncs counts syncs of files and folders that were asked for since the disk was made.

@@ -562,3 +562,37 @@ func TestMemFSEdit(t *testing.T) {
 		t.Errorf("content %q", got)
 	}
 }
+
+// TestMemFSSteps lists the steps of a file's life as the hook sees them, and fails one of them.
+func TestMemFSSteps(t *testing.T) {
+	disk := host.NewMemFS(1)
+	fsys := disk.FS()
+	var steps []string
+	disk.OnStep(func(op, name string) error {
+		steps = append(steps, op+" "+name)
+		if op == "rename" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	f, err := fsys.OpenFile("/f", os.O_RDWR|os.O_CREATE, 0o600)
+	must(t, err)
+	_, err = f.Write([]byte("x"))
+	must(t, err)
+	must(t, f.Truncate(0))
+	must(t, f.Preallocate(10))
+	must(t, f.Sync())
+	must(t, f.Close())
+	if err := fsys.Rename("/f", "/g"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("rename: %v", err)
+	}
+	if got := get(t, fsys, "/f"); len(got) != 10 {
+		t.Errorf("the failed rename was done: %q", got)
+	}
+	must(t, fsys.SyncDir("/"))
+	must(t, fsys.Remove("/f"))
+	want := []string{"create /f", "write /f", "truncate /f", "preallocate /f", "sync /f", "rename /f", "syncdir /", "remove /f"}
+	if !slices.Equal(steps, want) {
+		t.Errorf("steps %q", steps)
+	}
+}

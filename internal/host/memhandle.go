@@ -33,6 +33,16 @@ func (f *memFile) enter(op string, allowed bool) error {
 	return f.v.enter(op, f.name)
 }
 
+// begin is enter for a step that changes the file.
+func (f *memFile) begin(op string) error {
+	if f.canWrite && !f.closed.Load() {
+		if err := f.v.m.step(op, f.name); err != nil {
+			return err
+		}
+	}
+	return f.enter(op, f.canWrite)
+}
+
 func (f *memFile) Read(p []byte) (int, error) {
 	if err := f.enter("read", f.canRead); err != nil {
 		return 0, err
@@ -62,7 +72,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *memFile) Write(p []byte) (int, error) {
-	if err := f.enter("write", f.canWrite); err != nil {
+	if err := f.begin("write"); err != nil {
 		return 0, err
 	}
 	defer f.v.m.mu.Unlock()
@@ -78,7 +88,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || f.atEnd {
 		return 0, pathError("writeat", f.name, syscall.EINVAL)
 	}
-	if err := f.enter("write", f.canWrite); err != nil {
+	if err := f.begin("write"); err != nil {
 		return 0, err
 	}
 	defer f.v.m.mu.Unlock()
@@ -119,7 +129,7 @@ func (f *memFile) Sync() error {
 		return err
 	}
 	f.v.m.mu.Unlock()
-	return f.v.sync(f.name, f.n.sync, f.n.loseDirty)
+	return f.v.sync("sync", f.name, f.n.sync, f.n.loseDirty)
 }
 
 func (f *memFile) Truncate(size int64) error {
@@ -133,7 +143,7 @@ func (f *memFile) Truncate(size int64) error {
 	if !f.canWrite {
 		return pathError("truncate", f.name, syscall.EINVAL)
 	}
-	if err := f.enter("truncate", true); err != nil {
+	if err := f.begin("truncate"); err != nil {
 		return err
 	}
 	defer f.v.m.mu.Unlock()
@@ -150,7 +160,7 @@ func (f *memFile) Size() (int64, error) {
 }
 
 func (f *memFile) Preallocate(size int64) error {
-	if err := f.enter("preallocate", f.canWrite); err != nil {
+	if err := f.begin("preallocate"); err != nil {
 		return err
 	}
 	defer f.v.m.mu.Unlock()

@@ -20,6 +20,14 @@ type memView struct {
 
 var _ FS = (*memView)(nil)
 
+// begin is enter for a step that changes the disk.
+func (v *memView) begin(op, name string) error {
+	if err := v.m.step(op, name); err != nil {
+		return err
+	}
+	return v.enter(op, name)
+}
+
 // enter takes the disk's lock, unless the process is dead.
 func (v *memView) enter(op, name string) error {
 	v.m.mu.Lock()
@@ -31,7 +39,11 @@ func (v *memView) enter(op, name string) error {
 }
 
 func (v *memView) OpenFile(name string, flag int, _ os.FileMode) (File, error) {
-	if err := v.enter("open", name); err != nil {
+	begin := v.enter
+	if flag&(os.O_CREATE|os.O_TRUNC) != 0 {
+		begin = v.begin
+	}
+	if err := begin("create", name); err != nil {
 		return nil, err
 	}
 	defer v.m.mu.Unlock()
@@ -71,7 +83,7 @@ func (v *memView) openInode(name string, flag int) (*inode, error) {
 }
 
 func (v *memView) Rename(oldName, newName string) error {
-	if err := v.enter("rename", oldName); err != nil {
+	if err := v.begin("rename", oldName); err != nil {
 		return err
 	}
 	defer v.m.mu.Unlock()
@@ -105,7 +117,7 @@ func (v *memView) Rename(oldName, newName string) error {
 }
 
 func (v *memView) Remove(name string) error {
-	if err := v.enter("remove", name); err != nil {
+	if err := v.begin("remove", name); err != nil {
 		return err
 	}
 	defer v.m.mu.Unlock()
@@ -125,7 +137,7 @@ func (v *memView) Remove(name string) error {
 }
 
 func (v *memView) RemoveAll(name string) error {
-	if err := v.enter("remove", name); err != nil {
+	if err := v.begin("remove", name); err != nil {
 		return err
 	}
 	defer v.m.mu.Unlock()
@@ -147,7 +159,7 @@ func (m *MemFS) removeTree(dir *inode, name string) {
 }
 
 func (v *memView) MkdirAll(name string, _ os.FileMode) error {
-	if err := v.enter("mkdir", name); err != nil {
+	if err := v.begin("mkdir", name); err != nil {
 		return err
 	}
 	defer v.m.mu.Unlock()
@@ -203,12 +215,15 @@ func (v *memView) SyncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	return v.sync(name, func() { v.m.syncNames(n) }, func() {})
+	return v.sync("syncdir", name, func() { v.m.syncNames(n) }, func() {})
 }
 
 // sync waits the disk's delay without holding its lock, then commits, or fails as told to and runs
 // lose.
-func (v *memView) sync(name string, commit, lose func()) error {
+func (v *memView) sync(op, name string, commit, lose func()) error {
+	if err := v.m.step(op, name); err != nil {
+		return err
+	}
 	if err := v.delaySync(name); err != nil {
 		return err
 	}
@@ -251,7 +266,7 @@ func (v *memView) delaySync(name string) error {
 }
 
 func (v *memView) Lock(name string) (io.Closer, error) {
-	if err := v.enter("lock", name); err != nil {
+	if err := v.begin("create", name); err != nil {
 		return nil, err
 	}
 	defer v.m.mu.Unlock()
