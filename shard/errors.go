@@ -5,6 +5,8 @@ package shard
 import (
 	"errors"
 	"strings"
+
+	"github.com/kvorum/kvorum/raftnode"
 )
 
 // Kind is the cause of a delivery failure. The enum is closed and its numbers are stable: edges
@@ -97,4 +99,122 @@ func (e *Error) NotApplied() bool { return e.Kind != KindUnknown && e.Kind != 0 
 func NotApplied(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.NotApplied()
+}
+
+// verdict is what one attempt to deliver something proves. Numbers of refusals are written to
+// forward frames and never change.
+type verdict uint8
+
+const (
+	// answered: the group answered; for a Sub its Status says what.
+	answered verdict = 0
+	// refusedNotLeader: the replica asked does not lead its group, or is handing leadership over.
+	refusedNotLeader verdict = 1
+	// refusedNoReplica: the node asked has no running replica of the group.
+	refusedNoReplica verdict = 2
+	// refusedOverloaded: a queue or credit was full.
+	refusedOverloaded verdict = 3
+	// refusedNoSpace: the Sub would grow the data, and disk space ran out.
+	refusedNoSpace verdict = 4
+	// refusedTooLarge: the Sub does not fit into a log entry.
+	refusedTooLarge verdict = 5
+	// refusedOrder: the frame came before its predecessors, or after its stream was given up.
+	refusedOrder verdict = 6
+	// refusedNoQuorum: the leader could not prove its leadership.
+	refusedNoQuorum verdict = 7
+	// refusedInvalid: the frame or a command in it can never be accepted.
+	refusedInvalid verdict = 8
+	// refusedTimeout: the time ended before anything was written.
+	refusedTimeout verdict = 9
+	// notSent: nothing left this node.
+	notSent verdict = 10
+	// refusedClosing: this node is closing.
+	refusedClosing verdict = 11
+	// refusedGone: the group no longer exists.
+	refusedGone verdict = 12
+	// refusedUnowned: no group owns the slot yet.
+	refusedUnowned verdict = 13
+	// retryAtOnce: a read did not run with its Sub. retryMoved and retryFrozen: the group answered
+	// that it does not own the slot, or that the slot is frozen by a move.
+	retryAtOnce verdict = 14
+	retryMoved  verdict = 15
+	retryFrozen verdict = 16
+	// lost: nothing is known.
+	lost verdict = 255
+)
+
+// refusal is an attempt that definitely did not happen, as the leader's node reported it.
+type refusal struct {
+	verdict verdict
+	hint    raftnode.Hint
+}
+
+// Error names the reason.
+func (e *refusal) Error() string { return "shard: forward: refused: " + e.verdict.kind().String() }
+
+// errClosing: this node's Router is closing.
+var errClosing = &refusal{verdict: refusedClosing}
+
+// errNoTarget: no node is known that could lead the group.
+var errNoTarget = &refusal{verdict: refusedNoReplica}
+
+// classify tells what the error of an attempt proves. Whatever it does not know is lost.
+func classify(err error) (verdict, raftnode.Hint) {
+	if err == nil {
+		return answered, raftnode.Hint{}
+	}
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.verdict, r.hint
+	}
+	if nl, ok := errors.AsType[raftnode.ErrNotLeader](err); ok {
+		return refusedNotLeader, nl.Hint
+	}
+	for _, c := range [...]struct {
+		err error
+		v   verdict
+	}{
+		{raftnode.ErrUnknown, lost},
+		{raftnode.ErrLost, lost},
+		{raftnode.ErrTransferring, refusedNotLeader},
+		{raftnode.ErrClosed, refusedNoReplica},
+		{raftnode.ErrNoGroup, refusedNoReplica},
+		{raftnode.ErrOverloaded, refusedOverloaded},
+		{raftnode.ErrNoSpace, refusedNoSpace},
+		{raftnode.ErrTooLarge, refusedTooLarge},
+		{raftnode.ErrNoQuorum, refusedNoQuorum},
+		{raftnode.ErrTimeout, refusedTimeout},
+		{raftnode.ErrNotSent, notSent},
+	} {
+		if errors.Is(err, c.err) {
+			return c.v, raftnode.Hint{}
+		}
+	}
+	if raftnode.IsNotApplied(err) {
+		return refusedOverloaded, raftnode.Hint{}
+	}
+	return lost, raftnode.Hint{}
+}
+
+// kind is what a caller is told when v was the last thing heard before its time ended.
+func (v verdict) kind() Kind {
+	switch v {
+	case refusedNotLeader, refusedNoReplica, notSent:
+		return KindNotLeader
+	case refusedOverloaded, refusedOrder:
+		return KindOverloaded
+	case refusedNoSpace:
+		return KindNoSpace
+	case refusedNoQuorum:
+		return KindNoQuorum
+	case refusedTooLarge, refusedInvalid:
+		return KindInvalid
+	case lost:
+		return KindUnknown
+	case refusedClosing:
+		return KindClosing
+	case refusedUnowned:
+		return KindUninitialised
+	case answered, refusedTimeout, refusedGone, retryAtOnce, retryMoved, retryFrozen:
+	}
+	return KindTimeout
 }

@@ -20,6 +20,14 @@ type Map struct {
 	Groups map[uint32]GroupPlace
 	// Nodes are the members, by node id.
 	Nodes map[string]NodePlace
+
+	// owners are the groups that own a slot, each with its first one. Made by setMap.
+	owners []owner
+}
+
+type owner struct {
+	group uint32
+	slot  uint16
 }
 
 // GroupPlace is where the replicas of a group live.
@@ -38,3 +46,17 @@ type NodePlace struct {
 
 // Owner returns the group that owns the slot, 0 for none.
 func (m *Map) Owner(slot uint16) uint32 { return m.Slots[slot%SlotCount] }
+
+// Initialised tells whether there is a cluster to route in.
+func (m *Map) Initialised() bool { return m != nil && m.Epoch > 0 }
+
+func (m *Map) findOwners() {
+	seen := make(map[uint32]bool)
+	m.owners = m.owners[:0]
+	for slot, group := range m.Slots {
+		if group != 0 && !seen[group] {
+			seen[group] = true
+			m.owners = append(m.owners, owner{group: group, slot: uint16(slot)})
+		}
+	}
+}

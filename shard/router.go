@@ -4,8 +4,12 @@ package shard
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"log/slog"
+	"maps"
+	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +85,9 @@ type routerConfig struct {
 	QueueBytes int64
 }
 
+// DefaultQueueBytes bounds the commands accepted and not answered on one node, in bytes.
+const DefaultQueueBytes = 64 << 20
+
 // Router carries commands to the groups that own their keys. Every method may be called from any
 // goroutine. A new Router has no Map: it answers KindUninitialised.
 type Router struct {
@@ -88,45 +95,235 @@ type Router struct {
 	// becomes KindDenied. Nil allows everything. Set it before the first Do.
 	Authorise func(c *Caller, s *fsm.Spec, cmd *fsm.Command) error
 
-	cfg routerConfig
-	m   atomic.Pointer[Map]
+	cfg      routerConfig
+	m        atomic.Pointer[Map]
+	routes   atomic.Pointer[map[uint32]*route]
+	bytes    budget
+	forwards forwardServer
+	// news is closed and replaced whenever the Map or a leader changes.
+	news    atomic.Pointer[chan struct{}]
+	closing atomic.Bool
+	// ctx ends with close; work counts the goroutines of attempts.
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	batches, calls sync.Pool
+
+	// mu guards routes against other writers.
+	mu sync.Mutex
+
+	watch struct {
+		sync.Mutex
+		next uint64
+		fs   map[uint64]func(*Map)
+	}
 }
 
-func newRouter(cfg routerConfig) *Router { return &Router{cfg: cfg} }
+func newRouter(cfg routerConfig) *Router {
+	r := &Router{cfg: cfg}
+	r.bytes.limit = cfg.QueueBytes
+	if cfg.QueueBytes <= 0 {
+		r.bytes.limit = DefaultQueueBytes
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	news := make(chan struct{})
+	r.news.Store(&news)
+	r.routes.Store(&map[uint32]*route{})
+	r.watch.fs = make(map[uint64]func(*Map))
+	return r
+}
 
 // Table returns the table of commands.
 func (r *Router) Table() *fsm.Table { return r.cfg.Table }
 
-// setMap replaces the Map unless m is older than the present one.
-func (r *Router) setMap(m *Map) {}
-
-// attach makes a local replica of a group known; detach forgets it.
-func (r *Router) attach(group uint32, g localGroup) {}
-func (r *Router) detach(group uint32)               {}
-
-// leaderChanged is told of every change of leader that this node learns.
-func (r *Router) leaderChanged(group uint32, hint raftnode.Hint) {}
-
-// handleForward serves raftnode.ClassForward.
-func (r *Router) handleForward(ctx context.Context, from string, req []byte) ([]byte, error) {
-	return nil, nil
+// route returns what is known about reaching a group.
+func (r *Router) route(group uint32) *route {
+	if rt := (*r.routes.Load())[group]; rt != nil {
+		return rt
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := *r.routes.Load()
+	if rt := old[group]; rt != nil {
+		return rt
+	}
+	routes := make(map[uint32]*route, len(old)+1)
+	maps.Copy(routes, old)
+	rt := newRoute(r, group)
+	if r.closing.Load() {
+		rt.lane.close()
+		rt.reads.close()
+	}
+	routes[group] = rt
+	r.routes.Store(&routes)
+	return rt
 }
 
-// close refuses new calls, answers every waiting one and joins all goroutines.
-func (r *Router) close() {}
+func (r *Router) localReplica(group uint32) *localReplica {
+	if rt := (*r.routes.Load())[group]; rt != nil {
+		return rt.local.Load()
+	}
+	return nil
+}
+
+// setMap replaces the Map unless m is no newer than the present one. The Router owns m from now on.
+func (r *Router) setMap(m *Map) {
+	m.findOwners()
+	r.watch.Lock()
+	if old := r.m.Load(); old != nil && m.Version <= old.Version {
+		r.watch.Unlock()
+		return
+	}
+	r.m.Store(m)
+	for _, f := range r.watch.fs {
+		f(m)
+	}
+	r.watch.Unlock()
+	r.tell()
+	for group, rt := range *r.routes.Load() {
+		if _, ok := m.Groups[group]; !ok {
+			rt.wake()
+		}
+	}
+}
+
+// tell wakes the calls that wait for news.
+func (r *Router) tell() {
+	next := make(chan struct{})
+	close(*r.news.Swap(&next))
+}
+
+// attach makes a local replica of a group known.
+func (r *Router) attach(group uint32, g localGroup) {
+	rt := r.route(group)
+	rt.local.Store(&localReplica{g})
+	r.tell()
+	rt.wake()
+}
+
+// detach forgets the local replica of a group.
+func (r *Router) detach(group uint32) {
+	r.route(group).local.Store(nil)
+	r.forwards.forget(group)
+	r.tell()
+}
+
+// leaderChanged is told of every change of leader that this node learns. It is quick and calls no
+// group.
+func (r *Router) leaderChanged(group uint32, hint raftnode.Hint) {
+	if rt := r.route(group); rt.learn(hint) {
+		rt.wake()
+	}
+}
+
+// close refuses new calls, answers those that wait, and joins all goroutines. Subs under way in
+// local groups are answered when those end.
+func (r *Router) close() {
+	r.mu.Lock()
+	r.closing.Store(true)
+	routes := *r.routes.Load()
+	r.mu.Unlock()
+	for _, rt := range routes {
+		rt.lane.close()
+		rt.reads.close()
+	}
+	r.cancel()
+	r.work.Wait()
+}
+
+// jitter gives d, half of it left to chance.
+func (r *Router) jitter(d time.Duration) time.Duration {
+	var b [2]byte
+	_, _ = io.ReadFull(r.cfg.Rand, b[:])
+	return d*3/4 + d/2*time.Duration(binary.BigEndian.Uint16(b[:]))/math.MaxUint16
+}
 
 // Do runs cmds and fills out, which has the same length. It returns when every reply is there or
-// the budget is spent. The commands of one call that concern one slot keep their order. Arguments
+// the budget is spent. The commands of one call that concern one slot keep their order; a command
+// on the whole keyspace runs behind all those before it and before all those behind it. Arguments
 // are not kept after Do returned; results belong to the caller.
 func (r *Router) Do(ctx context.Context, c *Caller, cmds []fsm.Command, out []Reply) {
-	for i := range cmds {
-		out[i].Err = &Error{Kind: KindUninitialised}
+	kind := Kind(0)
+	if r.closing.Load() {
+		kind = KindClosing
+	} else if !r.m.Load().Initialised() {
+		kind = KindUninitialised
 	}
+	if kind != 0 {
+		for i := range cmds {
+			out[i] = Reply{Err: &Error{Kind: kind}}
+		}
+		return
+	}
+	k := r.newCall(ctx, c)
+	m := r.m.Load()
+	for i := range cmds {
+		cmd, reply := &cmds[i], &out[i]
+		*reply = Reply{}
+		s := r.admit(c, cmd, reply)
+		switch {
+		case s == nil:
+		case s.Whole:
+			k.flush()
+			k.whole(s, cmd, reply)
+		default:
+			k.plan(s, cmd, reply, m)
+		}
+	}
+	k.flush()
+	k.release()
+}
+
+// admit asks whether cmd may run at all; nil means that reply says why not.
+func (r *Router) admit(c *Caller, cmd *fsm.Command, reply *Reply) *fsm.Spec {
+	s := r.cfg.Table.Spec(cmd.Op)
+	if s == nil || s.Internal {
+		reply.Err = &Error{Kind: KindInvalid, Op: "admit"}
+		return nil
+	}
+	if r.Authorise != nil {
+		if err := r.Authorise(c, s, cmd); err != nil {
+			reply.Err = &Error{Kind: KindDenied, Op: s.Name, Err: err}
+			return nil
+		}
+	}
+	if res, ok := r.cfg.Table.Check(cmd); !ok {
+		reply.Result = res
+		return nil
+	}
+	return s
+}
+
+// flush runs the items planned so far and joins the split commands among them.
+func (k *call) flush() {
+	if len(k.items) == 0 {
+		return
+	}
+	k.run()
+	for i := range k.splits {
+		k.splits[i].join()
+	}
+	k.items, k.splits = k.items[:0], k.splits[:0]
 }
 
 // SlotMap returns the newest Map, nil before the first.
 func (r *Router) SlotMap() *Map { return r.m.Load() }
 
 // Watch calls f with the present Map, if there is one, and with every newer one, in order, until
-// the returned function was called. f must be quick and must not call the Router's Watch.
-func (r *Router) Watch(f func(*Map)) (stop func()) { return func() {} }
+// the returned function was called. f must be quick and must call neither Watch nor stop.
+func (r *Router) Watch(f func(*Map)) (stop func()) {
+	r.watch.Lock()
+	defer r.watch.Unlock()
+	id := r.watch.next
+	r.watch.next++
+	r.watch.fs[id] = f
+	if m := r.m.Load(); m != nil {
+		f(m)
+	}
+	return func() {
+		r.watch.Lock()
+		defer r.watch.Unlock()
+		delete(r.watch.fs, id)
+	}
+}

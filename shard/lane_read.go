@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/kvorum/kvorum/raftnode"
+)
+
+const (
+	// maxReadBatches is how many batches of reads to one group may be under way.
+	maxReadBatches = 2
+	// readTimeout bounds a batch of reads at another node; calls repeat it within their own time.
+	readTimeout = 2 * time.Second
+)
+
+// reader merges the reads of all calls for a group that another node leads. Reads change nothing:
+// a batch that fails goes back to its calls, which route it anew.
+type reader struct {
+	line
+	// flying are the batches under way; guarded by line.mu.
+	flying []*batch
+}
+
+func (rd *reader) init(rt *route) { rd.line.init(rt, true) }
+
+// add accepts a unit of reads and sees to it that it is sent.
+func (rd *reader) add(u *unit) {
+	if rd.accept(u) {
+		rd.pump()
+	}
+}
+
+// pump sends batches while fewer than maxReadBatches are under way.
+func (rd *reader) pump() {
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	for !rd.closed && len(rd.flying) < maxReadBatches {
+		b := rd.takeLocked()
+		if b == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(rd.r.ctx, readTimeout)
+		b.inFlight, b.cancel = true, cancel
+		rd.flying = append(rd.flying, b)
+		rd.r.work.Add(1)
+		go func() {
+			defer rd.r.work.Done()
+			defer cancel()
+			rd.attempt(ctx, b)
+		}()
+	}
+}
+
+func (rd *reader) attempt(ctx context.Context, b *batch) {
+	t := rd.rt.target()
+	rd.mu.Lock()
+	b.node = t.node
+	rd.mu.Unlock()
+	var err error = errNoTarget
+	if t.node != "" {
+		q := forwardRequest{
+			Kind: forwardRead, Group: rd.rt.group, Timeout: readTimeout, Count: b.sub.Writes, Body: b.sub.Body,
+		}
+		var reply []byte
+		reply, err = rd.r.cfg.Link.Call(ctx, t.node, raftnode.ClassForward, appendForwardRequest(nil, &q))
+		if err == nil {
+			err = parseForwardReply(reply, forwardRead, &b.sub)
+		}
+	}
+	v, hint := classify(err)
+	switch v {
+	case answered:
+		if len(b.sub.Results) != b.sub.Writes {
+			v = notSent
+		}
+	case lost:
+		v = notSent // reads that may have run changed nothing
+	default:
+		if t.node != "" {
+			rd.rt.refused(t.node, hint)
+		}
+	}
+	if t.local != nil {
+		v = refusedGone // this node leads by now: the calls read here
+	}
+	rd.settle(b, v)
+}
+
+func (rd *reader) settle(b *batch, v verdict) {
+	rd.mu.Lock()
+	rd.flying = slices.DeleteFunc(rd.flying, func(f *batch) bool { return f == b })
+	rd.last = v
+	f := rd.fateLocked(b, v)
+	if rd.closed && v != answered {
+		f.how, f.final = refusedClosing, true
+	}
+	rd.mu.Unlock()
+	rd.pump()
+	rd.tell(f)
+}
+
+// wake ends the attempts at nodes other than leader, because leader was learnt.
+func (rd *reader) wake(leader string) {
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	for _, b := range rd.flying {
+		if b.node != "" && b.node != leader {
+			b.cancel()
+		}
+	}
+}
+
+// close tells every caller that this node is closing.
+func (rd *reader) close() {
+	rd.mu.Lock()
+	rd.closed = true
+	var fates []fate
+	for _, b := range rd.queue {
+		f := rd.fateLocked(b, refusedClosing)
+		f.final = true
+		fates = append(fates, f)
+	}
+	rd.queue = nil
+	rd.mu.Unlock()
+	for _, f := range fates {
+		rd.tell(f)
+	}
+}
