@@ -20,6 +20,10 @@ type Victim struct {
 	Bytes int64
 }
 
+// MaxClock is the latest clock, in milliseconds, that an entry may carry (in the year 2248): shifted by
+// versionShift it still fits a version.
+const MaxClock = 1<<(63-versionShift) - 1
+
 // Header is what an entry says about itself.
 type Header struct {
 	// ClusterVersion is what the entry needs its readers to understand: a replica that does not know
@@ -28,7 +32,7 @@ type Header struct {
 	// Proposer is the incarnation of the node that proposed the entry, Batch its number of the entry:
 	// together they find the pending requests on that node.
 	Proposer, Batch uint64
-	// Clock is the leader's clock in milliseconds since 1970, not negative.
+	// Clock is the leader's clock in milliseconds since 1970, within 0 … MaxClock.
 	Clock int64
 	// Seed is drawn by the proposer for commands that take chances.
 	Seed uint64
@@ -57,7 +61,7 @@ func AppendEntryHeader(dst []byte, h *Header) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, h.Proposer)
 	dst = binary.LittleEndian.AppendUint64(dst, h.Batch)
 	dst = binary.AppendUvarint(dst, uint64(h.ClusterVersion))
-	dst = binary.AppendUvarint(dst, uint64(max(h.Clock, 0)))
+	dst = binary.AppendUvarint(dst, uint64(min(max(h.Clock, 0), MaxClock)))
 	dst = binary.LittleEndian.AppendUint64(dst, h.Seed)
 	dst = binary.AppendUvarint(dst, uint64(len(h.Close)))
 	for _, id := range h.Close {
@@ -114,7 +118,7 @@ func parseEntry(data []byte, e *Entry) error {
 	h.Proposer = r.fixed64("proposer")
 	h.Batch = r.fixed64("batch")
 	h.ClusterVersion = uint32(r.uint(math.MaxUint32, "cluster version"))
-	h.Clock = int64(r.uint(math.MaxInt64, "clock"))
+	h.Clock = int64(r.uint(MaxClock, "clock"))
 	h.Seed = r.fixed64("seed")
 	h.Close = h.Close[:0]
 	for n := r.count("session count"); n > 0 && r.err == nil; n-- {

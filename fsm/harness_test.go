@@ -6,15 +6,21 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"testing"
 )
 
 // testClock is where the clocks of tests begin, in milliseconds.
 const testClock = 1_700_000_000_000
 
-// bench is a machine with what a test needs around it.
+// failer is what a test machine needs of *testing.T, *testing.B or *rapid.T.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// testMachine is a machine with what a test needs around it.
 type testMachine struct {
-	t     testing.TB
+	t     failer
 	m     *Machine
 	k     *Keyspace
 	table *Table
@@ -31,7 +37,7 @@ func allSlots() []uint16 {
 }
 
 // newTestMachine makes a machine that owns no slot.
-func newTestMachine(t testing.TB) *testMachine {
+func newTestMachine(t failer) *testMachine {
 	tm := &testMachine{t: t, table: Data(), clock: testClock}
 	tm.k = NewKeyspace(tm.table, KeyspaceConfig{HashKey: [16]byte{1, 2, 3}})
 	tm.m = NewMachine(tm.table, tm.k, Options{Cluster: "test", Group: 7, Fatal: func(err error) { tm.fatal = err }})
@@ -39,7 +45,7 @@ func newTestMachine(t testing.TB) *testMachine {
 }
 
 // newOwner makes a machine that owns all slots.
-func newOwner(t testing.TB) *testMachine {
+func newOwner(t failer) *testMachine {
 	tm := newTestMachine(t)
 	tm.must(Own(1, allSlots()))
 	return tm

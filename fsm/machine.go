@@ -23,6 +23,9 @@ type Options struct {
 	// newer format, a damaged one, or a defect. From then on the machine changes nothing. It must not
 	// return to a process that keeps serving writes. Nil panics instead.
 	Fatal func(error)
+	// Defect is told of a read that panicked. The read is answered with an error and the machine goes on:
+	// reads change nothing. It may be called by any goroutine that queries; nil ignores it.
+	Defect func(error)
 }
 
 // Machine is the replicated shell over one table and one state. See the package comment for who may
@@ -120,7 +123,7 @@ func (m *Machine) Apply(index, term uint64, data []byte, subs []*Sub) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			if err, ok := p.(error); ok && m.stopped != nil && errors.Is(err, m.stopped) {
+			if m.stopped != nil { // Fatal itself panicked
 				panic(p)
 			}
 			m.stop(fmt.Errorf("fsm: apply entry %d: defect: %v", index, p))
@@ -290,7 +293,7 @@ func (m *Machine) Query(cmds []Command, out []Result, wall int64) (due bool) {
 	return ctx.due
 }
 
-func (m *Machine) query(ctx *Ctx, cmd *Command) Result {
+func (m *Machine) query(ctx *Ctx, cmd *Command) (res Result) {
 	s := m.table.Spec(cmd.Op)
 	if s == nil {
 		return Errorf(CodeUnknown, "ERR unknown command number %d", cmd.Op)
@@ -298,5 +301,13 @@ func (m *Machine) query(ctx *Ctx, cmd *Command) Result {
 	if s.Write {
 		return Errorf(CodeError, "ERR '%s' is a write", s.Name)
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			res = Error(CodeError, "ERR internal error")
+			if m.opts.Defect != nil {
+				m.opts.Defect(fmt.Errorf("fsm: query %s: defect: %v", s.Name, p))
+			}
+		}
+	}()
 	return m.state.Query(ctx, cmd)
 }

@@ -10,12 +10,12 @@ import (
 // maxResultDepth bounds arrays within arrays.
 const maxResultDepth = 8
 
-// AppendResult appends r in the binary form of forwarding, native v2 and the session cache. Elements
+// AppendResult appends r in the binary form of forwarding, native v2 and the session cache. Arrays
 // nested deeper than 8 are written as KindNone: no command makes them.
 func AppendResult(dst []byte, r *Result) []byte { return appendResult(dst, r, 0) }
 
 func appendResult(dst []byte, r *Result, depth int) []byte {
-	if depth > maxResultDepth {
+	if depth >= maxResultDepth && r.Kind >= KindArray {
 		return append(dst, byte(KindNone))
 	}
 	dst = append(dst, byte(r.Kind))
@@ -49,10 +49,6 @@ func ParseResult(src []byte) (res Result, n int, err error) {
 }
 
 func (r *reader) result(res *Result, depth int) {
-	if depth > maxResultDepth {
-		r.fail(ErrMalformed, "result depth")
-		return
-	}
 	res.Kind = Kind(r.byte("result kind"))
 	switch res.Kind {
 	case KindNone, KindNull:
@@ -80,16 +76,22 @@ func (r *reader) result(res *Result, depth int) {
 	}
 }
 
-// maxElemsPrealloc bounds the elements that room is made for before they are seen.
-const maxElemsPrealloc = 64
+// Room is made at once for few elements, and for more when there are many bytes left: elemPrealloc and
+// one for every elemPreallocBytes.
+const (
+	elemPrealloc      = 16
+	elemPreallocBytes = 64
+)
 
 func (r *reader) elements(res *Result, depth int) {
 	n := r.count("element count")
-	if res.Kind == KindMap && n%2 == 1 {
-		r.fail(ErrMalformed, "map")
+	if r.err == nil && (res.Kind == KindMap && n%2 == 1 || depth >= maxResultDepth) {
+		r.fail(ErrMalformed, "elements")
+	}
+	if r.err != nil {
 		return
 	}
-	res.Elems = make([]Result, 0, min(n, maxElemsPrealloc))
+	res.Elems = make([]Result, 0, min(n, elemPrealloc+r.rest()/elemPreallocBytes))
 	for i := 0; i < n && r.err == nil; i++ {
 		res.Elems = append(res.Elems, Result{})
 		r.result(&res.Elems[i], depth+1)

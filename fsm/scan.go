@@ -77,41 +77,52 @@ func verifyScan(args [][]byte, _ *Limits) (Result, bool) {
 // stops at the first slot that is not owned: its owner goes on there.
 func runScan(x *execution, args [][]byte) Result {
 	o, _ := parseScan(args)
-	st := x.k.st
-	var keys []Result
-	left := o.count
+	s := scan{x: x, o: &o, left: o.count}
 	slot, position := int(o.cursor>>store.PositionBits), o.cursor&positionLimit
-	for first := true; slot < Slots && left > 0; first = false {
-		at := uint16(slot)
-		st.RLock(at)
-		if s := &x.k.slots[at]; !s.owned || s.frozen {
-			owned := s.owned
-			st.RUnlock(at)
-			switch {
-			case !first:
-				return scanReply(slot, position, keys)
-			case owned:
-				return Error(CodeSlotFrozen, TextSlotFrozen)
-			}
-			return Error(CodeSlotMoved, TextSlotMoved)
+	for first := true; slot < Slots && s.left > 0; first = false {
+		next, bad := s.slot(uint16(slot), position)
+		if bad != nil && first {
+			return *bad
 		}
-		now := x.ctx.Now()
-		position = st.Scan(at, position, left, func(key []byte, r store.Ref) {
-			left--
-			if !r.Dead(now) && o.accepts(key, r) {
-				x.ctx.NoteDue(r.ExpireAt())
-				keys = append(keys, Bulk(clone(key)))
-			}
-		})
-		st.RUnlock(at)
-		if position == 0 {
+		if bad != nil {
+			break
+		}
+		if position = next; position == 0 {
 			slot++
 		}
 	}
 	if slot == Slots {
 		slot, position = 0, 0
 	}
-	return scanReply(slot, position, keys)
+	cursor := uint64(slot)<<store.PositionBits | position
+	return Array([]Result{Bulk(formatUint(cursor)), Array(append([]Result{}, s.keys...))})
+}
+
+// scan is one SCAN on its way through slots.
+type scan struct {
+	x    *execution
+	o    *scanOptions
+	left int
+	keys []Result
+}
+
+// slot takes keys of one slot and gives the position to go on from, 0 at its end.
+func (s *scan) slot(slot uint16, position uint64) (next uint64, bad *Result) {
+	st := s.x.k.st
+	st.RLock(slot)
+	defer st.RUnlock(slot)
+	s.x.locks = append(s.x.locks[:0], slot)
+	if res, ok := s.x.served(); !ok {
+		return 0, &res
+	}
+	now := s.x.ctx.Now()
+	return st.Scan(slot, position, s.left, func(key []byte, r store.Ref) {
+		s.left--
+		if !r.Dead(now) && s.o.accepts(key, r) {
+			s.x.ctx.NoteDue(r.ExpireAt())
+			s.keys = append(s.keys, Bulk(clone(key)))
+		}
+	}), nil
 }
 
 func (o *scanOptions) accepts(key []byte, r store.Ref) bool {
@@ -119,12 +130,4 @@ func (o *scanOptions) accepts(key []byte, r store.Ref) bool {
 		return false
 	}
 	return o.match == nil || globMatch(o.match, key)
-}
-
-func scanReply(slot int, position uint64, keys []Result) Result {
-	cursor := uint64(slot)<<store.PositionBits | position
-	if keys == nil {
-		keys = []Result{}
-	}
-	return Array([]Result{Bulk(formatUint(cursor)), Array(keys)})
 }

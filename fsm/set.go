@@ -143,13 +143,20 @@ func verifySet(args [][]byte, _ *Limits) (Result, bool) {
 	if text != "" {
 		return fail(text)
 	}
-	if o.ttl != ttlNone {
-		spec := Spec{Name: "SET"}
-		if _, res, ok := spec.deadline(o.ttl, o.at, 0); !ok {
-			return res, false
-		}
+	if o.ttl == ttlNone {
+		return Result{}, true
 	}
-	return Result{}, true
+	spec := Spec{Name: "SET"}
+	_, res, ok := spec.deadline(o.ttl, o.at, 0)
+	return res, ok
+}
+
+func verifySetEx(name string, kind ttlKind) func([][]byte, *Limits) (Result, bool) {
+	return func(args [][]byte, _ *Limits) (Result, bool) {
+		spec := Spec{Name: name}
+		_, res, ok := spec.deadline(kind, args[1], 0)
+		return res, ok
+	}
 }
 
 // verifyGetEx looks at the words alone: Redis reads the number only when the key is there.

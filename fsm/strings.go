@@ -9,7 +9,6 @@ import (
 )
 
 func stringRows() []Spec {
-	setex := func(args [][]byte, l *Limits) (Result, bool) { return ints(1)(args, l) }
 	return []Spec{
 		one(OpGet, "GET", 2, CatString|CatFast, runGet).read(),
 		one(OpSet, "SET", -3, CatString|CatSlow, runSet).grows().verified(verifySet),
@@ -25,8 +24,8 @@ func stringRows() []Spec {
 		one(OpStrLen, "STRLEN", 2, CatString|CatFast, runStrLen).read(),
 		one(OpGetRange, "GETRANGE", 4, CatString|CatSlow, runGetRange).read().verified(ints(1, 2)),
 		one(OpSetRange, "SETRANGE", 4, CatString|CatSlow, runSetRange).grows().verified(verifySetRange),
-		one(OpSetEx, "SETEX", 4, CatString|CatSlow, runSetEx).grows().verified(setex),
-		one(OpPSetEx, "PSETEX", 4, CatString|CatSlow, runSetEx).grows().verified(setex),
+		one(OpSetEx, "SETEX", 4, CatString|CatSlow, runSetEx).grows().verified(verifySetEx("SETEX", ttlEX)),
+		one(OpPSetEx, "PSETEX", 4, CatString|CatSlow, runSetEx).grows().verified(verifySetEx("PSETEX", ttlPX)),
 		one(OpSetNX, "SETNX", 3, CatString|CatFast, runSetNX).grows(),
 		one(OpGetSet, "GETSET", 3, CatString|CatFast, runGetSet).grows(),
 		many(OpMSetNX, "MSETNX", -3, 2, CatString|CatSlow, runMSetNX).grows().verified(verifyPairs("msetnx")),

@@ -2,10 +2,7 @@
 
 package fsm
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "encoding/binary"
 
 // shellSectionVersion is the first byte of the shell's section.
 const shellSectionVersion = 1
@@ -68,7 +65,7 @@ func parseShell(data []byte) (*shellState, error) {
 		r.fail(ErrUnknown, "shell section version")
 	}
 	s := &shellState{
-		clock:          int64(r.uint(math.MaxInt64, "clock")),
+		clock:          int64(r.uint(MaxClock, "clock")),
 		version:        r.uvarint("version"),
 		clusterVersion: uint32(r.uint(MaxClusterVersion, "cluster version")),
 	}

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCommandScripts says what commands answer, one line a command.
+func TestCommandScripts(t *testing.T) {
+	scripts := []struct{ name, text string }{
+		{"strings", `
+			GET a => nil
+			SET a 1 => +OK
+			GET a => "1"
+			set a 2 get => "1"
+			SET a 3 NX => nil
+			SET b 3 XX => nil
+			SET b 3 XX GET => nil
+			SET a 3 XX NX => -ERR syntax error
+			SET a 3 EX => -ERR syntax error
+			SET a 3 EX 10 PX 10 => -ERR syntax error
+			SET a 3 EX 0 => -ERR invalid expire time in 'set' command
+			SETEX a 0 v => -ERR invalid expire time in 'setex' command
+			SET a => -ERR wrong number of arguments for 'set' command
+			INCR a => 3
+			INCRBY a 9223372036854775807 => -ERR increment or decrement would overflow
+			DECRBY a -9223372036854775808 => -ERR decrement would overflow
+			DECRBY a 4 => -1
+			APPEND a x => 3
+			INCR a => -ERR value is not an integer or out of range
+			STRLEN a => 3
+			GETRANGE a 0 -2 => "-1"
+			SETRANGE a 1 zz => 3
+			SETRANGE n 2 x => 3
+			GET n => "\x00\x00x"
+			SETRANGE a 16777216 x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+			MSET a 1 b 2 c => -ERR wrong number of arguments for 'mset' command
+			MSET a 1 b 2 => +OK
+			MGET a b nope a => ["1" "2" nil "1"]
+			MSETNX b 5 z 5 => 0
+			EXISTS z => 0
+			MSETNX y 5 z 6 => 1
+			GETDEL y => "5"
+			GETDEL y => nil
+			EXISTS a a b nope => 3
+			DEL a a b nope => 2
+			UNLINK z => 1
+		`},
+		{"versions", `
+			SET a 1 IFVERSION 1 => -VERSION current version is 0
+			SET a 1 IFVERSION 0 WITHVERSION => 1782579200000000000
+			SET a 2 IFVERSION 0 => -VERSION current version is 1782579200000000000
+			SET a 2 IFVERSION 1782579200000000000 WITHVERSION FLAGS 7 => 1782579200000000001
+			KV.GET a => ["2" 1782579200000000001 7 -1 +string]
+			EXPIRE a 100 => 1
+			KV.GET a => ["2" 1782579200000000001 7 100000 +string]
+			APPEND a x => 2
+			KV.GET a => ["2x" 1782579200000000002 7 100000 +string]
+			SET a 3 => +OK
+			KV.GET a => ["3" 1782579200000000003 0 -1 +string]
+			KV.DEL a IFVERSION 5 => -VERSION current version is 1782579200000000003
+			KV.DEL a IFVERSION 1782579200000000003 => 1
+			KV.DEL a IFVERSION 0 => 0
+			KV.DEL a => 0
+			KV.DEL a IF 0 => -ERR syntax error
+			SET a 1 IFVERSION x => -ERR value is not an integer or out of range
+			SET a 1 IFVERSION 0 NX => -ERR syntax error
+			SET a 1 FLAGS 4294967296 => -ERR value is not an integer or out of range
+			SET a 1 GET WITHVERSION => -ERR syntax error
+			RPUSH l a => 1
+			KV.GET l => [nil 1782579200000000004 0 -1 +list]
+			KV.GET nope => nil
+		`},
+		{"expiry", `
+			SET a 1 EX 100 => +OK
+			TTL a => 100
+			PTTL a => 100000
+			EXPIRETIME a => 1700000100
+			PEXPIRETIME a => 1700000100000
+			SET a 2 KEEPTTL => +OK
+			TTL a => 100
+			GETEX a PERSIST => "2"
+			TTL a => -1
+			TTL nope => -2
+			PERSIST a => 0
+			EXPIRE a 10 GT => 0
+			EXPIRE a 10 LT => 1
+			EXPIRE a 20 NX => 0
+			EXPIRE a 20 XX GT => 1
+			EXPIRE a 20 NX GT => -ERR NX and XX, GT or LT options at the same time are not compatible
+			EXPIRE a 20 GT LT => -ERR GT and LT options at the same time are not compatible
+			EXPIRE a 20 ZZ => -ERR Unsupported option ZZ
+			EXPIRE a 9223372036854775807 => -ERR invalid expire time in 'expire' command
+			PEXPIRE a 9223372036854775807 => -ERR invalid expire time in 'pexpire' command
+			PERSIST a => 1
+			SET b 1 EXAT 1 => +OK
+			EXISTS b => 0
+			GETEX a PXAT 1 => "2"
+			EXISTS a => 0
+			SET c 1 => +OK
+			PEXPIREAT c -5 => 1
+			EXISTS c => 0
+		`},
+		{"lists", `
+			RPUSH l a b c => 3
+			LPUSH l z => 4
+			LRANGE l 0 -1 => ["z" "a" "b" "c"]
+			LRANGE l -2 100 => ["b" "c"]
+			LINDEX l -1 => "c"
+			LINDEX l 9 => nil
+			LINDEX nope x => nil
+			LINDEX l x => -ERR value is not an integer or out of range
+			LSET l 9 v => -ERR index out of range
+			LSET nope x v => -ERR no such key
+			LSET l 0 y => +OK
+			LREM l 0 q => 0
+			LREM l -1 y => 1
+			LTRIM l 0 1 => +OK
+			LLEN l => 2
+			LPOP l 0 => []
+			LPOP l -1 => -ERR value is out of range, must be positive
+			LPOP l 5 => ["a" "b"]
+			EXISTS l => 0
+			LPOP l => nil
+			LPOP l 2 3 => -ERR wrong number of arguments for 'lpop' command
+			SET s 1 => +OK
+			LPUSH s a => -WRONGTYPE Operation against a key holding the wrong kind of value
+		`},
+		{"hashes", `
+			HSET h a 1 b 2 => 2
+			HSET h a 3 c 4 => 1
+			HSET h a => -ERR wrong number of arguments for 'hset' command
+			HSET h a 1 b => -ERR wrong number of arguments for 'hset' command
+			HGETALL h => {"a" "3" "b" "2" "c" "4"]
+			HMGET h a nope => ["3" nil]
+			HKEYS h => ["a" "b" "c"]
+			HVALS h => ["3" "2" "4"]
+			HINCRBY h a 4 => 7
+			HINCRBY h n -4 => -4
+			HSET h s x => 1
+			HINCRBY h s 1 => -ERR hash value is not an integer
+			HEXISTS h a => 1
+			HLEN h => 5
+			HDEL h a b c n s s => 5
+			TYPE h => +none
+			HGETALL h => {]
+		`},
+	}
+	for _, s := range scripts {
+		t.Run(s.name, func(t *testing.T) { newOwner(t).script(s.text) })
+	}
+}
+
+// TestLimitsAtAndPast tries each limit at its value and one past it, through Check and through Apply.
+func TestLimitsAtAndPast(t *testing.T) {
+	tm := newOwner(t)
+	tm.table = DataWith(Limits{MaxKey: 8, MaxValue: 16, MaxArgs: 4, MaxCommand: 40})
+	for _, c := range []struct {
+		words []string
+		want  string
+	}{
+		{[]string{"SET", "12345678", strings.Repeat("v", 16)}, "+OK"},
+		{[]string{"SET", "123456789", "v"}, "-" + TextKeyTooBig},
+		{[]string{"SET", "k", strings.Repeat("v", 17)}, "-" + TextStringTooBig},
+		{[]string{"DEL", "a", "b", "c", "d"}, "0"},
+		{[]string{"DEL", "a", "b", "c", "d", "e"}, "-" + TextTooManyArgs},
+		{[]string{"RPUSH", "12345678", strings.Repeat("v", 16), strings.Repeat("v", 16)}, "-WRONGTYPE"},
+		{[]string{"RPUSH", "12345678", strings.Repeat("v", 16), strings.Repeat("v", 16), "x"}, "-" + TextCommandTooBig},
+	} {
+		if got := show(tm.do(c.words...)); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%.40q: got %s, want %s", c.words, got, c.want)
+		}
+	}
+	tm = newOwner(t)
+	tm.must(Limit(0, 0, 10))
+	tm.script(`
+		SET a 1234567890 => +OK
+		SET a 12345678901 => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+		APPEND a x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+		SET a 123456789 => +OK
+		APPEND a x => 10
+		SETRANGE a 9 x => 10
+		SETRANGE a 10 x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+	`)
+	tm.must(Limit(0, 0, 0))
+	big := strings.Repeat("k", MaxKeyBytes)
+	if got := show(tm.write(Command{Op: OpSet, Args: bytesOf(big, "v")})); got != "+OK" {
+		t.Errorf("key at the limit: %s", got)
+	}
+	if got := tm.write(Command{Op: OpSet, Args: bytesOf(big+"k", "v")}); got.Code != CodeTooBig {
+		t.Errorf("key past the limit: %s", show(got))
+	}
+}
+
+// TestDeadKeysStayDead moves the clock past a deadline and asks every kind of command.
+func TestDeadKeysStayDead(t *testing.T) {
+	tm := newOwner(t)
+	// Enough dead keys that the bounded removal leaves some.
+	for i := range 3 * dueBatch {
+		tm.do("SET", fmt.Sprint("k", i), "1", "PX", "10")
+	}
+	tm.do("RPUSH", "list", "a")
+	tm.do("PEXPIRE", "list", "11")
+	tm.clock += 20
+	tm.entry(Header{})
+	if n := tm.k.Stats().Keys; n != 2*dueBatch+1 {
+		t.Fatalf("one entry removed all but %d keys, want %d", n, 2*dueBatch+1)
+	}
+	last := fmt.Sprint("k", 3*dueBatch-1)
+	for i := range 3 * dueBatch {
+		last = max(last, fmt.Sprint("k", i))
+	}
+	var out [1]Result
+	cmd, _ := tm.command("EXISTS", "list")
+	tm.m.Query([]Command{cmd}, out[:], 0)
+	if out[0].Int != 0 {
+		t.Error("a dead list is seen")
+	}
+	// A write that takes a dead key over keeps nothing of it.
+	if got := show(tm.do("HSET", "list", "f", "v")); got != "1" {
+		t.Errorf("HSET on a dead list: %s", got)
+	}
+	if got := show(tm.do("TTL", "list")); got != "-1" {
+		t.Errorf("deadline of a dead key lives on: %s", got)
+	}
+	for range 3 {
+		tm.entry(Header{})
+	}
+	if n := tm.k.Stats().Keys; n != 1 {
+		t.Errorf("%d keys are left, want 1", n)
+	}
+	// The clock never goes back, so the dead do not return.
+	tm.clock -= 1000
+	tm.entry(Header{})
+	if got := tm.m.Clock(); got != tm.clock+1000 {
+		t.Errorf("clock went back to %d", got)
+	}
+}
+
+// TestDueRemovalOrder checks that an entry removes the due keys first in (deadline, slot, key) order.
+func TestDueRemovalOrder(t *testing.T) {
+	tm := newOwner(t)
+	type due struct {
+		at   int
+		slot uint16
+		key  string
+	}
+	var all []due
+	for i := range 2 * dueBatch {
+		d := due{at: 10 + i%7, key: fmt.Sprint("k", i)}
+		d.slot = SlotOf([]byte(d.key))
+		all = append(all, d)
+		tm.do("SET", d.key, "1", "PX", fmt.Sprint(d.at))
+	}
+	slices.SortFunc(all, func(a, b due) int {
+		return slices.Compare([]int{a.at, int(a.slot), strings.Compare(a.key, b.key)}, []int{b.at, int(b.slot), 0})
+	})
+	tm.clock += 100
+	tm.entry(Header{})
+	for i, d := range all {
+		tm.k.st.Lock(d.slot)
+		_, there := tm.k.st.Lookup(d.slot, []byte(d.key))
+		tm.k.st.Unlock(d.slot)
+		if there != (i >= dueBatch) {
+			t.Fatalf("key number %d in order of removal: there = %v", i, there)
+		}
+	}
+}
+
+// TestQueryReportsDue checks the hint that makes a leader tick.
+func TestQueryReportsDue(t *testing.T) {
+	tm := newOwner(t)
+	tm.do("SET", "a", "1", "PX", "100")
+	tm.do("SET", "b", "1")
+	out := make([]Result, 1)
+	for _, c := range []struct {
+		name string
+		cmd  []string
+		wall int64
+		want bool
+	}{
+		{"before", []string{"GET", "a"}, testClock + 99, false},
+		{"at", []string{"GET", "a"}, testClock + 100, true},
+		{"other key", []string{"GET", "b"}, testClock + 100, false},
+		{"scan", []string{"SCAN", "0", "COUNT", "100"}, testClock + 100, true},
+		{"mget", []string{"MGET", "b", "a"}, testClock + 100, true},
+		{"not asked", []string{"GET", "a"}, 0, false},
+	} {
+		cmd, _ := tm.command(c.cmd...)
+		if due := tm.m.Query([]Command{cmd}, out, c.wall); due != c.want {
+			t.Errorf("%s: due = %v", c.name, due)
+		}
+		if out[0].Kind == KindNull {
+			t.Errorf("%s: the key is gone before the log clock says so", c.name)
+		}
+	}
+}
+
+func TestDefaultTTL(t *testing.T) {
+	tm := newOwner(t)
+	tm.must(DefaultTTL(5000))
+	tm.script(`
+		SET a 1 => +OK
+		PTTL a => 5000
+		INCR b => 1
+		PTTL b => 5000
+		RPUSH l 1 => 1
+		PTTL l => 5000
+		HSET h f v => 1
+		PTTL h => 5000
+		APPEND s v => 1
+		PTTL s => 5000
+		PERSIST s => 1
+		APPEND s v => 2
+		PTTL s => -1
+		SET a 1 EX 100 => +OK
+		PTTL a => 100000
+	`)
+	if res := tm.write(DefaultTTL(-1)); !res.IsError() {
+		t.Error("a negative default TTL was accepted")
+	}
+}
+
+// TestScan checks that a full scan meets every key, whatever COUNT and filters are.
+func TestScan(t *testing.T) {
+	tm := newOwner(t)
+	want := map[string]bool{}
+	for i := range 500 {
+		k := fmt.Sprintf("key:%d", i)
+		want[k] = true
+		tm.do("SET", k, "v")
+	}
+	tm.do("RPUSH", "list", "v")
+	scan := func(options ...string) (keys []string, calls int) {
+		cursor := "0"
+		for {
+			res := tm.do(append([]string{"SCAN", cursor}, options...)...)
+			for _, e := range res.Elems[1].Elems {
+				keys = append(keys, string(e.Str))
+			}
+			calls++
+			if cursor = string(res.Elems[0].Str); cursor == "0" {
+				return keys, calls
+			}
+		}
+	}
+	for _, count := range []string{"1", "7", "100", "100000"} {
+		keys, _ := scan("COUNT", count, "TYPE", "STRING")
+		slices.Sort(keys)
+		if keys = slices.Compact(keys); len(keys) != len(want) {
+			t.Errorf("COUNT %s: %d keys, want %d", count, len(keys), len(want))
+		}
+	}
+	if keys, _ := scan("MATCH", "key:1?"); len(keys) != 10 {
+		t.Errorf("MATCH: %q", keys)
+	}
+	if keys, _ := scan("TYPE", "list"); len(keys) != 1 {
+		t.Errorf("TYPE: %q", keys)
+	}
+	tm.script(`
+		SCAN x => -ERR invalid cursor
+		SCAN 4611686018427387904 => -ERR invalid cursor
+		SCAN 0 COUNT 0 => -ERR syntax error
+		SCAN 0 COUNT x => -ERR value is not an integer or out of range
+		SCAN 0 COUNT => -ERR syntax error
+		SCAN 0 BOGUS 1 => -ERR syntax error
+	`)
+}
+
+// TestScanStopsAtForeignSlots checks that a scan hands over to the owner of the next slot.
+func TestScanStopsAtForeignSlots(t *testing.T) {
+	tm := newTestMachine(t)
+	tm.must(Own(1, []uint16{0, 1, 2, 5}))
+	res := tm.do("SCAN", "0", "COUNT", "1000")
+	if len(res.Elems) != 2 {
+		t.Fatal(show(res))
+	}
+	slot, ok := ScanSlot([][]byte{res.Elems[0].Str})
+	if !ok || slot != 3 {
+		t.Errorf("the scan goes on at slot %d, want 3", slot)
+	}
+	if res := tm.do("SCAN", string(res.Elems[0].Str)); res.Code != CodeSlotMoved {
+		t.Errorf("scan of a foreign slot: %s", show(res))
+	}
+	if _, ok := ScanSlot([][]byte{[]byte("x")}); ok {
+		t.Error("a bad cursor has a slot")
+	}
+}
+
+func TestGlobMatch(t *testing.T) {
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"", "", true},
+		{"", "a", false},
+		{"*", "", true},
+		{"a*b*c", "aXbYc", true},
+		{"a*b*c", "aXbY", false},
+		{"h?llo", "hello", true},
+		{"h?llo", "hllo", false},
+		{"h[ae]llo", "hallo", true},
+		{"h[^e]llo", "hello", false},
+		{"h[a-c]llo", "hbllo", true},
+		{"h[c-a]llo", "hbllo", true},
+		{"h[a", "ha", true},
+		{"[]a", "a", false},
+		{`\*`, "*", true},
+		{`\*`, "a", false},
+		{`a\`, `a\`, true},
+		{`[\]]`, "]", true},
+		{"**a", "bca", true},
+	} {
+		if got := globMatch([]byte(c.pattern), []byte(c.s)); got != c.want {
+			t.Errorf("%q matches %q: %v", c.pattern, c.s, got)
+		}
+	}
+	// A pattern that takes exponential time in a naive matcher.
+	if globMatch([]byte(strings.Repeat("a*", 200)+"b"), bytes.Repeat([]byte("a"), 5000)) {
+		t.Error("matched")
+	}
+}
+
+// TestTable checks the rows against each other.
+func TestTable(t *testing.T) {
+	table := Data()
+	n := 0
+	for s := range table.All() {
+		n++
+		if got, ok := table.Lookup([]byte(strings.ToLower(s.Name))); !ok || got != s || table.Spec(s.Op) != s {
+			t.Errorf("%s is not found again", s.Name)
+		}
+		if s.Since == 0 {
+			t.Errorf("%s: no Since", s.Name)
+		}
+		if !s.Internal && (s.Write != (s.Categories&CatWrite != 0) || s.Write == (s.Categories&CatRead != 0)) {
+			t.Errorf("%s: categories do not fit Write", s.Name)
+		}
+		if s.Whole && s.FirstKey != 0 || s.DenyOOM && !s.Write {
+			t.Errorf("%s: flags do not fit", s.Name)
+		}
+	}
+	if n < 60 {
+		t.Errorf("%d rows", n)
+	}
+	mset, _ := table.Lookup([]byte("mset"))
+	var keys []string
+	for _, k := range mset.Keys(bytesOf("a", "1", "b", "2")) {
+		keys = append(keys, string(k))
+	}
+	if fmt.Sprint(keys) != "[a b]" {
+		t.Errorf("keys of MSET: %q", keys)
+	}
+	if _, ok := table.Lookup(bytes.Repeat([]byte("x"), 1000)); ok {
+		t.Error("an endless name is found")
+	}
+	name := []byte("gEt")
+	if allocs := testing.AllocsPerRun(100, func() { table.Lookup(name) }); allocs != 0 {
+		t.Errorf("Lookup allocates %v times", allocs)
+	}
+}
