@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package raftnode
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/internal/host"
+)
+
+const testGroup = 1
+
+// bench is a world of nodes that all hold a replica of one group.
+type bench struct {
+	t     testing.TB
+	world *host.World
+	cfg   func(name string, c *Config)
+
+	mu    sync.Mutex
+	nodes map[string]*testNode
+	addrs map[string]string // by node id
+	disks map[string]*raft.InmemStore
+	tails map[string]bool
+}
+
+// testNode is one life of a node.
+type testNode struct {
+	b       *bench
+	name    string
+	node    *Node
+	group   *Group
+	machine *fsm.Machine
+	keys    *fsm.Keyspace
+	dead    atomic.Bool
+	crashed atomic.Bool
+	// gate, while set, holds up appends to the log; storeErr makes them fail.
+	gate     atomic.Pointer[chan struct{}]
+	storeErr atomic.Pointer[error]
+	mu       sync.Mutex
+	fatal    []error
+}
+
+func inWorld(t *testing.T, f func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		f(b)
+		b.close()
+	})
+}
+
+func newBench(t testing.TB) *bench {
+	return &bench{
+		t: t, world: host.NewWorld(1), nodes: make(map[string]*testNode), addrs: make(map[string]string),
+		disks: make(map[string]*raft.InmemStore), tails: make(map[string]bool),
+	}
+}
+
+func (b *bench) close() {
+	b.world.HealAll()
+	for _, n := range b.live() {
+		n.close()
+	}
+	b.world.Close()
+}
+
+func (b *bench) live() []*testNode {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []*testNode
+	for _, name := range []string{"n1", "n2", "n3", "n4", "n5"} {
+		if n := b.nodes[name]; n != nil && !n.dead.Load() {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// logger is silent unless KVORUM_TEST_LOG is set.
+func testLogger(name string) *slog.Logger {
+	if os.Getenv("KVORUM_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("host", name)
+}
+
+// open starts a node's process without its group.
+func (b *bench) open(name string) *testNode {
+	b.t.Helper()
+	n := &testNode{b: b, name: name}
+	cfg := DefaultConfig()
+	cfg.Dir, cfg.Listen, cfg.Logger = "/data", ":7400", testLogger(name)
+	cfg.DiskReserve = 0
+	cfg.Events.Fatal = func(err error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.fatal = append(n.fatal, err)
+	}
+	cfg.openStores = b.memStores(n)
+	if b.cfg != nil {
+		b.cfg(name, &cfg)
+	}
+	node, err := Open(b.world.Host(name), cfg)
+	if err != nil {
+		b.t.Fatalf("open %s: %v", name, err)
+	}
+	n.node = node
+	if err := node.SetCluster("cluster-a"); err != nil {
+		b.t.Fatal(err)
+	}
+	b.mu.Lock()
+	b.nodes[name] = n
+	b.addrs[node.ID()] = name + ":7400"
+	b.mu.Unlock()
+	node.SetDirectory(func(id string) (string, bool) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		a, ok := b.addrs[id]
+		return a, ok
+	})
+	return n
+}
+
+// start starts the group of a node; founder bootstraps it.
+func (n *testNode) start(replica uint64, founder bool) *testNode {
+	n.b.t.Helper()
+	table := fsm.Data()
+	n.keys = fsm.NewKeyspace(table, fsm.KeyspaceConfig{HashKey: [16]byte{1}})
+	n.machine = fsm.NewMachine(table, n.keys, fsm.Options{
+		Cluster: "cluster-a", Group: testGroup,
+		Fatal: func(err error) { n.node.fatal(err) },
+	})
+	g, err := n.node.StartGroup(GroupConfig{
+		Group: testGroup, Replica: replica, Machine: n.machine, Bootstrap: founder, Grows: grows,
+	})
+	if err != nil {
+		n.b.t.Fatalf("%s: %v", n.name, err)
+	}
+	n.group = g
+	return n
+}
+
+// grows treats everything but DEL as growing.
+func grows(sub *fsm.Sub) bool {
+	c, _, err := fsm.ParseCommand(sub.Body)
+	return err != nil || c.Op != fsm.OpDel
+}
+
+func (n *testNode) close() {
+	n.b.t.Helper()
+	n.dead.Store(true)
+	if err := n.node.Close(); err != nil {
+		n.b.t.Errorf("close %s: %v", n.name, err)
+	}
+	for _, err := range n.fatal {
+		n.b.t.Errorf("%s: fatal: %v", n.name, err)
+	}
+}
+
+// crash kills the node: only what was synced survives.
+func (n *testNode) crash() {
+	n.dead.Store(true)
+	n.crashed.Store(true)
+	n.b.world.Crash(n.name)
+	_ = n.node.Close() // joins the goroutines of the dead process
+}
+
+// reopen starts the next life of a node that crashed or was closed, with its replica.
+func (b *bench) reopen(name string, replica uint64) *testNode {
+	b.t.Helper()
+	return b.open(name).start(replica, false)
+}
+
+// cluster starts names with the first as founder, and makes all voters.
+func (b *bench) cluster(names ...string) []*testNode {
+	b.t.Helper()
+	var nodes []*testNode
+	for i, name := range names {
+		nodes = append(nodes, b.open(name).start(uint64(i+1), i == 0))
+	}
+	lead := nodes[0]
+	b.waitFor("founder leads", lead.group.IsLeader)
+	lead.must(fsm.Own(1, allSlots()))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for i, n := range nodes[1:] {
+		replica := uint64(i + 2)
+		if err := lead.group.AddNonvoter(ctx, n.node.ID(), replica, 0); err != nil {
+			b.t.Fatal(err)
+		}
+		index, err := lead.group.Fence(ctx)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if err := n.group.WaitApplied(ctx, index); err != nil {
+			b.t.Fatal(err)
+		}
+		if err := lead.group.Promote(ctx, n.node.ID(), replica, 0); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return nodes
+}
+
+func allSlots() []uint16 {
+	slots := make([]uint16, fsm.Slots)
+	for i := range slots {
+		slots[i] = uint16(i)
+	}
+	return slots
+}
+
+// waitFor polls in virtual time.
+func (b *bench) waitFor(what string, f func() bool) {
+	b.t.Helper()
+	for range 6000 {
+		if f() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	b.t.Fatalf("waited for a minute: %s", what)
+}
+
+// leader waits for a live leader and returns it.
+func (b *bench) leader() *testNode {
+	b.t.Helper()
+	var found *testNode
+	b.waitFor("a leader", func() bool {
+		for _, n := range b.live() {
+			if n.group.IsLeader() {
+				found = n
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func pack(cmds ...fsm.Command) *fsm.Sub {
+	s := &fsm.Sub{Writes: len(cmds)}
+	for i := range cmds {
+		s.Body = fsm.AppendCommand(s.Body, &cmds[i])
+	}
+	return s
+}
+
+func setCmd(key, value string) fsm.Command {
+	return fsm.Command{Op: fsm.OpSet, Args: [][]byte{[]byte(key), []byte(value)}}
+}
+
+func getCmd(key string) fsm.Command { return fsm.Command{Op: fsm.OpGet, Args: [][]byte{[]byte(key)}} }
+
+// submit proposes and waits.
+func (n *testNode) submit(sub *fsm.Sub) error {
+	done := make(chan error, 1)
+	n.group.Submit(sub, func(_ *fsm.Sub, err error) { done <- err })
+	return <-done
+}
+
+func (n *testNode) must(cmds ...fsm.Command) []fsm.Result {
+	n.b.t.Helper()
+	sub := pack(cmds...)
+	if err := n.submit(sub); err != nil {
+		n.b.t.Fatalf("%s: submit: %v", n.name, err)
+	}
+	for _, r := range sub.Results {
+		if r.IsError() {
+			n.b.t.Fatalf("%s: %s", n.name, r.Str)
+		}
+	}
+	return sub.Results
+}
+
+func (n *testNode) set(key, value string) error {
+	sub := pack(setCmd(key, value))
+	err := n.submit(sub)
+	if err == nil && sub.Results[0].IsError() {
+		return errors.New(string(sub.Results[0].Str))
+	}
+	return err
+}
+
+// get reads through the fence.
+func (n *testNode) get(ctx context.Context, key string) (string, error) {
+	out := make([]fsm.Result, 1)
+	if err := n.group.Read(ctx, []fsm.Command{getCmd(key)}, out); err != nil {
+		return "", err
+	}
+	return string(out[0].Str), nil
+}
+
+// local reads the replica's own state.
+func (n *testNode) local(key string) string {
+	out := make([]fsm.Result, 1)
+	n.group.ReadStale([]fsm.Command{getCmd(key)}, out)
+	return string(out[0].Str)
+}
+
+// write retries on whoever leads until the write is acknowledged.
+func (b *bench) write(key, value string) {
+	b.t.Helper()
+	b.waitFor("write of "+key, func() bool {
+		for _, n := range b.live() {
+			if n.group.IsLeader() && n.set(key, value) == nil {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// converged waits until all live replicas hold the same state and returns its size.
+func (b *bench) converged() {
+	b.t.Helper()
+	b.waitFor("replicas to agree", func() bool {
+		lead := b.leader()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		index, err := lead.group.Fence(ctx)
+		if err != nil {
+			return false
+		}
+		for _, n := range b.live() {
+			if n.group.Applied() < index {
+				return false
+			}
+		}
+		return true
+	})
+	time.Sleep(time.Second)
+	var first []byte
+	for _, n := range b.live() {
+		d := n.machine.Digest()
+		sum := fmt.Appendf(nil, "%v", d)
+		if first == nil {
+			first = sum
+		} else if !bytes.Equal(first, sum) {
+			b.t.Fatalf("%s differs: %.200s\n%.200s", n.name, sum, first)
+		}
+	}
+}
+
+// memStore keeps a log in memory, beyond the life of a node; a dead node cannot write to it.
+type memStore struct {
+	*raft.InmemStore
+	n     *testNode
+	delay time.Duration
+}
+
+// hang makes the appends of a node wait until release is called.
+func (n *testNode) hang() (release func()) {
+	gate := make(chan struct{})
+	n.gate.Store(&gate)
+	return func() {
+		n.gate.Store(nil)
+		close(gate)
+	}
+}
+
+var errDead = errors.New("the node is dead")
+
+func (s *memStore) IsMonotonic() bool { return true }
+
+func (s *memStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+func (s *memStore) StoreLogs(logs []*raft.Log) error {
+	if s.delay > 0 {
+		time.Sleep(s.delay)
+	}
+	if gate := s.n.gate.Load(); gate != nil {
+		<-*gate
+	}
+	if s.n.crashed.Load() {
+		return errDead
+	}
+	if err := s.n.storeErr.Load(); err != nil {
+		return *err
+	}
+	return s.InmemStore.StoreLogs(logs)
+}
+
+func (s *memStore) SetUint64(key []byte, v uint64) error { return s.InmemStore.SetUint64(key, v) }
+
+func (b *bench) memStores(n *testNode) func(g *Group) (stores, error) {
+	return func(g *Group) (stores, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		key := path.Join(n.name, g.dir)
+		if b.disks[key] == nil {
+			b.disks[key] = raft.NewInmemStore()
+		}
+		s := &memStore{InmemStore: b.disks[key], n: n, delay: time.Millisecond}
+		return stores{logs: s, stable: s, close: func() error { return nil }}, nil
+	}
+}
+
+// copySnapshot puts the newest snapshot of one node into the folder of a stopped one.
+func (b *bench) copySnapshot(from, to *testNode) {
+	b.t.Helper()
+	src, dst := path.Join(from.group.dir, snapshotsName), path.Join(to.group.dir, snapshotsName)
+	fs, target := b.world.Host(from.name).FS, b.world.Host(to.name).FS
+	names, err := fs.ReadDir(src)
+	if err != nil || len(names) == 0 {
+		b.t.Fatalf("%v, %v", names, err)
+	}
+	name := names[len(names)-1]
+	in, err := fs.OpenFile(path.Join(src, name), os.O_RDONLY, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	out, err := target.OpenFile(path.Join(dst, name), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := errors.Join(out.Sync(), target.SyncDir(dst), out.Close(), in.Close()); err != nil {
+		b.t.Fatal(err)
+	}
+}
