@@ -156,7 +156,9 @@ func (c *cursor) entry(hash hasher, slot uint16, t *slotTable) {
 	}
 	var recency uint64
 	if fields&fieldRecency != 0 {
-		recency = c.uv("recency")
+		if recency = c.uv("recency"); recency == 0 {
+			c.fail(ErrSectionCorrupt, "recency")
+		}
 	}
 	var str []byte
 	var coll collection
