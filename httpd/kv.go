@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpd
+
+import (
+	"encoding/hex"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/shard"
+)
+
+// do runs one command. ok false: an answer has been written.
+func (e *edge) do(w http.ResponseWriter, r *http.Request, op fsm.Op, args ...[]byte) (res fsm.Result, ok bool) {
+	token, err := tokenOf(r)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error(), "request", appliedNo)
+		return res, false
+	}
+	out := make([]shard.Reply, 1)
+	e.cfg.Router.Do(r.Context(), e.caller(r), []fsm.Command{{Op: op, Args: args, Token: token}}, out)
+	if out[0].Err != nil {
+		writeFailure(w, out[0].Err)
+		return res, false
+	}
+	res = out[0].Result
+	if res.IsError() {
+		writeOutcome(w, &res)
+		return res, false
+	}
+	return res, true
+}
+
+// tokenOf reads the header Kvorum-Token: 32 hex digits of the client, a dash, the request's number.
+func tokenOf(r *http.Request) (t fsm.Token, err error) {
+	text := r.Header.Get("Kvorum-Token")
+	if text == "" {
+		return t, nil
+	}
+	client, number, _ := strings.Cut(text, "-")
+	id, err := hex.DecodeString(client)
+	if err == nil && len(id) == len(t.Client) {
+		copy(t.Client[:], id)
+		t.Seq, err = strconv.ParseUint(number, 10, 64)
+	}
+	if err != nil || len(id) != len(t.Client) || t.Seq == 0 {
+		return fsm.Token{}, errors.New("Kvorum-Token is no CLIENT-NUMBER of 32 hex digits and a positive number")
+	}
+	return t, nil
+}
+
+// entry is what KV.GET answers.
+type entry struct {
+	value   []byte
+	version uint64
+	flags   int64
+	pttl    int64
+	kind    string
+}
+
+func parseEntry(res *fsm.Result) (entry, bool) {
+	if res.Kind != fsm.KindArray || len(res.Elems) != 5 {
+		return entry{}, false
+	}
+	x := res.Elems
+	return entry{value: x[0].Str, version: uint64(x[1].Int), flags: x[2].Int, pttl: x[3].Int, kind: string(x[4].Str)}, true
+}
+
+func (e *edge) getKey(w http.ResponseWriter, r *http.Request) {
+	k, ok := keyOf(w, r)
+	if !ok {
+		return
+	}
+	res, ok := e.do(w, r, fsm.OpKVGet, k)
+	if !ok {
+		return
+	}
+	x, found := parseEntry(&res)
+	if !found {
+		writeError(w, http.StatusNotFound, "no such key", "no-such-key", appliedNo)
+		return
+	}
+	if x.kind != "string" {
+		writeError(w, http.StatusConflict, fsm.TextWrongType+"; the key holds a "+x.kind+": use /v1/exec", "wrong-type", appliedNo)
+		return
+	}
+	h := w.Header()
+	tag := etag(x.version)
+	h.Set("ETag", tag)
+	h.Set("Kvorum-Flags", strconv.FormatInt(x.flags, 10))
+	if x.pttl >= 0 {
+		h.Set("Kvorum-Ttl", time.Duration(x.pttl*int64(time.Millisecond)).String())
+	}
+	if matches(r.Header.Get("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.Itoa(len(x.value)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(x.value)
+	}
+}
+
+func etag(version uint64) string { return `"` + strconv.FormatUint(version, 10) + `"` }
+
+// matches tells whether a list of entity tags, or *, names tag.
+func matches(header, tag string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		part = strings.TrimPrefix(strings.TrimSpace(part), "W/")
+		if part != "" && (part == "*" || part == tag) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *edge) putKey(w http.ResponseWriter, r *http.Request) {
+	k, ok := keyOf(w, r)
+	if !ok {
+		return
+	}
+	options, err := setOptions(r)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error(), "request", appliedNo)
+		return
+	}
+	body, ok := readBody(w, r, e.cfg.Limits.MaxValue)
+	if !ok {
+		return
+	}
+	res, ok := e.do(w, r, fsm.OpSet, append([][]byte{k, body}, options...)...)
+	switch {
+	case !ok:
+	case res.Kind == fsm.KindNull:
+		writeError(w, http.StatusPreconditionFailed, "the condition on the key does not hold", "condition", appliedNo)
+	default:
+		w.Header().Set("ETag", etag(uint64(res.Int)))
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// setOptions turns query and conditions into options of SET.
+func setOptions(r *http.Request) ([][]byte, error) {
+	options := [][]byte{[]byte("WITHVERSION")}
+	q := r.URL.Query()
+	if ttl := q.Get("ttl"); ttl != "" {
+		ms, err := parseTTL(ttl)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, []byte("PX"), strconv.AppendInt(nil, ms, 10))
+	}
+	if keep := q.Get("keepttl"); keep == "1" || keep == "true" {
+		options = append(options, []byte("KEEPTTL"))
+	}
+	if flags := q.Get("flags"); flags != "" {
+		options = append(options, []byte("FLAGS"), []byte(flags))
+	}
+	match, none := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
+	switch {
+	case match != "" && none != "":
+		return nil, errors.New("give If-Match or If-None-Match, not both")
+	case none == "*":
+		options = append(options, []byte("NX"))
+	case none != "":
+		return nil, errors.New("If-None-Match of a write can only be *")
+	case match == "*":
+		options = append(options, []byte("XX"))
+	case match != "":
+		version, err := parseTag(match)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, []byte("IFVERSION"), version)
+	}
+	return options, nil
+}
+
+// parseTTL takes seconds or a duration with a unit and gives whole milliseconds.
+func parseTTL(text string) (int64, error) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 && n <= math.MaxInt64/1000 {
+		return n * 1000, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Millisecond {
+		return 0, errors.New("ttl is no positive number of seconds or duration such as 1500ms: " + strconv.Quote(text))
+	}
+	return d.Milliseconds(), nil
+}
+
+// parseTag takes one strong entity tag and gives the version in it.
+func parseTag(tag string) ([]byte, error) {
+	v := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(tag), `"`), `"`)
+	if _, err := strconv.ParseUint(v, 10, 64); err != nil {
+		return nil, errors.New("If-Match is no version in quotes: " + strconv.Quote(tag))
+	}
+	return []byte(v), nil
+}
+
+// readBody reads a body of at most limit bytes; a larger one is refused before it is read when its
+// length is declared.
+func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, bool) {
+	tooLarge := func() ([]byte, bool) {
+		writeError(w, http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.Itoa(limit)+" bytes", "too-big", appliedNo)
+		return nil, false
+	}
+	if r.ContentLength > int64(limit) {
+		return tooLarge()
+	}
+	src := http.MaxBytesReader(w, r.Body, int64(limit))
+	var body []byte
+	var err error
+	if r.ContentLength >= 0 {
+		body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(src, body)
+	} else {
+		body, err = io.ReadAll(src)
+	}
+	if err == nil {
+		return body, true
+	}
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return tooLarge()
+	}
+	writeError(w, http.StatusBadRequest, "the body ended early: "+err.Error(), "request", appliedNo)
+	return nil, false
+}
+
+func (e *edge) deleteKey(w http.ResponseWriter, r *http.Request) {
+	k, ok := keyOf(w, r)
+	if !ok {
+		return
+	}
+	args := [][]byte{k}
+	if match := r.Header.Get("If-Match"); match != "" && match != "*" {
+		version, err := parseTag(match)
+		if err != nil {
+			writeError(w, http.StatusBadRequest, err.Error(), "request", appliedNo)
+			return
+		}
+		args = append(args, []byte("IFVERSION"), version)
+	}
+	res, ok := e.do(w, r, fsm.OpKVDel, args...)
+	switch {
+	case !ok:
+	case res.Int == 0:
+		writeError(w, http.StatusNotFound, "no such key", "no-such-key", appliedNo)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// listKeys answers one page of SCAN. The page after the last has the cursor "0".
+func (e *edge) listKeys(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	cursor := q.Get("cursor")
+	if cursor == "" {
+		cursor = "0"
+	}
+	args := [][]byte{[]byte(cursor)}
+	if match := q.Get("match"); match != "" {
+		args = append(args, []byte("MATCH"), []byte(match))
+	}
+	if kind := q.Get("type"); kind != "" {
+		args = append(args, []byte("TYPE"), []byte(kind))
+	}
+	if count := q.Get("count"); count != "" {
+		n, err := strconv.Atoi(count)
+		if err != nil || n < 1 || n > maxScanCount {
+			writeError(w, http.StatusBadRequest, "count is not between 1 and "+strconv.Itoa(maxScanCount), "request", appliedNo)
+			return
+		}
+		args = append(args, []byte("COUNT"), []byte(count))
+	}
+	res, ok := e.do(w, r, fsm.OpScan, args...)
+	if !ok {
+		return
+	}
+	if res.Kind != fsm.KindArray || len(res.Elems) != 2 {
+		writeError(w, http.StatusInternalServerError, "unexpected reply of SCAN", "internal", appliedNo)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"cursor": string(res.Elems[0].Str), "keys": toJSON(&res.Elems[1])})
+}
