@@ -144,7 +144,7 @@ func TestReplicasAgree(t *testing.T) {
 		g := newLogSource(rapid.Uint64().Draw(t, "seed"))
 		plain, silent := &replica{newTestMachine(t)}, newTestMachine(t)
 		restored := &replica{newTestMachine(t)}
-		for step := range 60 {
+		for step := range 36 {
 			data := g.next(plain.tm.m)
 			index := g.index
 			a := plain.apply(index, slices.Clone(data))
@@ -155,7 +155,7 @@ func TestReplicasAgree(t *testing.T) {
 					t.Fatalf("entry %d sub %d: %+v and %+v", index, i, a[i], b[i])
 				}
 			}
-			if rapid.IntRange(0, 9).Draw(t, "snapshot") == 0 {
+			if rapid.IntRange(0, 17).Draw(t, "snapshot") == 0 {
 				restored = rebuild(t, restored, rapid.IntRange(0, 3).Draw(t, "behind"), g, plain, silent)
 			}
 			if step%12 != 0 {

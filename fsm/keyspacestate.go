@@ -184,9 +184,12 @@ func (k *Keyspace) install(h *keyspaceHead) {
 	for slot := range uint16(Slots) {
 		s := h.slots[slot]
 		k.st.Lock(slot)
+		held := k.slots[slot].frozen
 		k.slots[slot] = s
 		k.st.Unlock(slot)
-		k.st.HoldDue(slot, s.frozen)
+		if held != s.frozen {
+			k.st.HoldDue(slot, s.frozen)
+		}
 		cover.Epoch = max(cover.Epoch, s.epoch)
 		if s.owned {
 			cover.Add(slot)
