@@ -50,7 +50,8 @@ func (e *edge) table() []route {
 func (e *edge) routes() http.Handler {
 	m := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, r := range e.table() {
-		m.Methods(r.method).Path(r.path).HandlerFunc(r.serve)
+		// Path first: a method that fits another path must not hide a mismatch (gorilla/mux 1.8.1).
+		m.Path(r.path).Methods(r.method).HandlerFunc(r.serve)
 	}
 	m.Path("/debug/pprof/cmdline").HandlerFunc(pprof.Cmdline)
 	m.Path("/debug/pprof/profile").HandlerFunc(pprof.Profile)
