@@ -36,8 +36,8 @@ const maxMetaBytes = 1 << 20
 type catalogRecord struct {
 	Replica uint64 `json:"replica"`
 	Founder bool   `json:"founder,omitempty"`
-	// Bootstrapped: the founder's first entry was written; an empty log means lost data from here on.
-	Bootstrapped bool `json:"bootstrapped,omitempty"`
+	// Started: the replica has run, so it has a vote file, and a founder has its first entry.
+	Started bool `json:"started,omitempty"`
 }
 
 // catalog is the node's memory of what it is: small, and durable when a call returns.

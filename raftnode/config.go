@@ -68,8 +68,8 @@ type Config struct {
 	Logger *slog.Logger
 	Events Events
 
-	// openStores replaces the log store in tests.
-	openStores func(g *Group) (stores, error)
+	// wrapStores lets tests stand between raft and the stores.
+	wrapStores func(g *Group, s stores) stores
 }
 
 // DefaultConfig returns the settings a node runs with when nothing else is said. Dir, Listen and

@@ -13,9 +13,6 @@ import (
 	"github.com/kvorum/kvorum/snapshots"
 )
 
-// Folders of a replica.
-const snapshotsName = "snapshots"
-
 // keyCurrentTerm is raft's key for the term in its stable store.
 const keyCurrentTerm = "CurrentTerm"
 
@@ -133,29 +130,38 @@ func (g *Group) open(record catalogRecord) error {
 	if err := g.snaps.load(); err != nil {
 		return err
 	}
-	if err := g.openStores(); err != nil {
+	if g.stores, err = g.openStores(record.Started); err != nil {
 		return err
 	}
-	if record.Founder {
-		snapshot, _ := g.snaps.local()
-		if err := g.found(record, snapshot); err != nil {
-			return errors.Join(err, g.stores.close())
-		}
+	if wrap := g.n.cfg.wrapStores; wrap != nil {
+		g.stores = wrap(g, g.stores)
+	}
+	g.logs = &meter{Store: g.stores.logs, n: g.n}
+	snapshot, _ := g.snaps.local()
+	if err := g.found(record, snapshot); err != nil {
+		return errors.Join(err, g.stores.close())
 	}
 	return nil
 }
 
-// found writes the founder's first entry: itself as the only voter. It is written exactly once: the
-// catalogue remembers it, and a log that is empty later means lost data. A crash between the steps
-// leaves nothing that the next call does not write over; nobody has voted or heard of the group
-// before the entry is there.
+// found writes a founder's first entry, itself as the only voter, and notes that the replica has been
+// started. The entry is written exactly once: the catalogue remembers it, and a log that is empty later
+// means lost data. A crash between the steps leaves nothing that the next call does not write over;
+// nobody has voted or heard of the group before the entry is there.
 func (g *Group) found(record catalogRecord, snapshot uint64) error {
+	if !record.Founder {
+		if record.Started {
+			return nil
+		}
+		record.Started = true
+		return g.n.cat.putGroup(g.id, record)
+	}
 	last, err := g.logs.LastIndex()
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
 	empty := last == 0 && snapshot == 0
-	if record.Bootstrapped {
+	if record.Started {
 		if empty {
 			return ErrDataLost
 		}
@@ -173,7 +179,7 @@ func (g *Group) found(record catalogRecord, snapshot uint64) error {
 			return fmt.Errorf("found: %w", err)
 		}
 	}
-	record.Bootstrapped = true
+	record.Started = true
 	return g.n.cat.putGroup(g.id, record)
 }
 

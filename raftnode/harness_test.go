@@ -21,6 +21,7 @@ import (
 
 	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/internal/host"
+	"github.com/kvorum/kvorum/raftnode/logstore"
 )
 
 const testGroup = 1
@@ -34,8 +35,6 @@ type bench struct {
 	mu    sync.Mutex
 	nodes map[string]*testNode
 	addrs map[string]string // by node id
-	disks map[string]*raft.InmemStore
-	tails map[string]bool
 }
 
 // testNode is one life of a node.
@@ -47,7 +46,6 @@ type testNode struct {
 	machine *fsm.Machine
 	keys    *fsm.Keyspace
 	dead    atomic.Bool
-	crashed atomic.Bool
 	// gate, while set, holds up appends to the log; storeErr makes them fail.
 	gate     atomic.Pointer[chan struct{}]
 	storeErr atomic.Pointer[error]
@@ -59,15 +57,14 @@ func inWorld(t *testing.T, f func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
+		t.Cleanup(b.close)
 		f(b)
-		b.close()
 	})
 }
 
 func newBench(t testing.TB) *bench {
 	return &bench{
 		t: t, world: host.NewWorld(1), nodes: make(map[string]*testNode), addrs: make(map[string]string),
-		disks: make(map[string]*raft.InmemStore), tails: make(map[string]bool),
 	}
 }
 
@@ -111,7 +108,12 @@ func (b *bench) open(name string) *testNode {
 		defer n.mu.Unlock()
 		n.fatal = append(n.fatal, err)
 	}
-	cfg.openStores = b.memStores(n)
+	cfg.SegmentBytes = 1 << 20
+	cfg.wrapStores = func(_ *Group, s stores) stores {
+		s.logs = &gatedStore{Store: s.logs, n: n}
+		return s
+	}
+	b.world.FS(name).SetSyncDelay(time.Millisecond)
 	if b.cfg != nil {
 		b.cfg(name, &cfg)
 	}
@@ -163,7 +165,9 @@ func grows(sub *fsm.Sub) bool {
 
 func (n *testNode) close() {
 	n.b.t.Helper()
-	n.dead.Store(true)
+	if n.dead.Swap(true) {
+		return
+	}
 	if err := n.node.Close(); err != nil {
 		n.b.t.Errorf("close %s: %v", n.name, err)
 	}
@@ -175,7 +179,6 @@ func (n *testNode) close() {
 // crash kills the node: only what was synced survives.
 func (n *testNode) crash() {
 	n.dead.Store(true)
-	n.crashed.Store(true)
 	n.b.world.Crash(n.name)
 	_ = n.node.Close() // joins the goroutines of the dead process
 }
@@ -357,11 +360,10 @@ func (b *bench) converged() {
 	}
 }
 
-// memStore keeps a log in memory, beyond the life of a node; a dead node cannot write to it.
-type memStore struct {
-	*raft.InmemStore
-	n     *testNode
-	delay time.Duration
+// gatedStore lets a test hold up or fail the appends of a node.
+type gatedStore struct {
+	logstore.Store
+	n *testNode
 }
 
 // hang makes the appends of a node wait until release is called.
@@ -374,41 +376,16 @@ func (n *testNode) hang() (release func()) {
 	}
 }
 
-var errDead = errors.New("the node is dead")
+func (s *gatedStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
-func (s *memStore) IsMonotonic() bool { return true }
-
-func (s *memStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
-
-func (s *memStore) StoreLogs(logs []*raft.Log) error {
-	if s.delay > 0 {
-		time.Sleep(s.delay)
-	}
+func (s *gatedStore) StoreLogs(logs []*raft.Log) error {
 	if gate := s.n.gate.Load(); gate != nil {
 		<-*gate
-	}
-	if s.n.crashed.Load() {
-		return errDead
 	}
 	if err := s.n.storeErr.Load(); err != nil {
 		return *err
 	}
-	return s.InmemStore.StoreLogs(logs)
-}
-
-func (s *memStore) SetUint64(key []byte, v uint64) error { return s.InmemStore.SetUint64(key, v) }
-
-func (b *bench) memStores(n *testNode) func(g *Group) (stores, error) {
-	return func(g *Group) (stores, error) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		key := path.Join(n.name, g.dir)
-		if b.disks[key] == nil {
-			b.disks[key] = raft.NewInmemStore()
-		}
-		s := &memStore{InmemStore: b.disks[key], n: n, delay: time.Millisecond}
-		return stores{logs: s, stable: s, close: func() error { return nil }}, nil
-	}
+	return s.Store.StoreLogs(logs)
 }
 
 // copySnapshot puts the newest snapshot of one node into the folder of a stopped one.
@@ -435,4 +412,11 @@ func (b *bench) copySnapshot(from, to *testNode) {
 	if err := errors.Join(out.Sync(), target.SyncDir(dst), out.Close(), in.Close()); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// machineOnly makes an empty machine.
+func (n *testNode) machineOnly() *fsm.Machine {
+	table := fsm.Data()
+	keys := fsm.NewKeyspace(table, fsm.KeyspaceConfig{HashKey: [16]byte{1}})
+	return fsm.NewMachine(table, keys, fsm.Options{Cluster: "cluster-a", Group: testGroup})
 }

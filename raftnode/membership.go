@@ -162,7 +162,7 @@ func (g *Group) transferTarget(ctx context.Context, node string) (raft.ServerID,
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrNotCaughtUp, err)
 	}
-	if a.term != term || a.lastLog+transferSlack < in.raft.LastIndex() {
+	if a.term != term || a.state != stateLed || a.lastLog+transferSlack < in.raft.LastIndex() {
 		return "", fmt.Errorf("%w: it is at term %d, entry %d", ErrNotCaughtUp, a.term, a.lastLog)
 	}
 	g.transfers.Lock()
@@ -189,7 +189,7 @@ func (g *Group) askPeer(ctx context.Context, node string, replica uint64) (peerA
 		return peerAnswer{}, err
 	}
 	a := parseAnswer(reply[2:])
-	if a.state != stateOK {
+	if !a.ok() {
 		return peerAnswer{}, errors.New("no such replica runs there")
 	}
 	return a, nil

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/kvorum/kvorum/raftnode/logstore"
 )
 
 // An append is overdue when it takes longer than overdueBase (or the heartbeat timeout, if longer)
@@ -24,7 +26,7 @@ const entryOverhead = 64
 // meter is a group's log store with its measures taken: appends, bytes since the last snapshot, and
 // how long the present append takes. raft calls it from several goroutines.
 type meter struct {
-	raft.LogStore
+	logstore.Store
 	n *Node
 
 	calls atomic.Uint64
@@ -70,7 +72,7 @@ func (m *meter) started() {
 
 // GetLog implements raft.LogStore.
 func (m *meter) GetLog(index uint64, l *raft.Log) error {
-	if err := m.LogStore.GetLog(index, l); err != nil {
+	if err := m.Store.GetLog(index, l); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -92,7 +94,7 @@ func (m *meter) StoreLogs(logs []*raft.Log) error {
 	}
 	allowed := max(overdueBase, m.n.cfg.Heartbeat) + time.Duration(bytes)*time.Second/overdueRate
 	m.due.Store(int64(m.n.uptime() + allowed))
-	err := m.LogStore.StoreLogs(logs)
+	err := m.Store.StoreLogs(logs)
 	m.due.Store(0)
 	m.calls.Add(1)
 	if m.n.overdue.Load() {
@@ -151,12 +153,6 @@ func (m *meter) logged() (bytes, entries int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mu.bytes, m.mu.entries
-}
-
-// IsMonotonic implements raft.MonotonicLogStore.
-func (m *meter) IsMonotonic() bool {
-	s, ok := m.LogStore.(raft.MonotonicLogStore)
-	return ok && s.IsMonotonic()
 }
 
 // isOverdue tells whether the append under way takes too long.

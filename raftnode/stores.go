@@ -3,23 +3,57 @@
 package raftnode
 
 import (
+	"errors"
+	"fmt"
+	"path"
+
 	"github.com/hashicorp/raft"
+
+	"github.com/kvorum/kvorum/raftnode/logstore"
+)
+
+// Names in a replica's folder.
+const (
+	snapshotsName = "snapshots"
+	walName       = "wal"
+	boltName      = "bolt"
+	voteName      = "vote"
 )
 
 // stores are the files of one replica: its log, and its term and vote.
 type stores struct {
-	logs   raft.LogStore
+	logs   logstore.Store
 	stable raft.StableStore
 	close  func() error
 }
 
-func (g *Group) openStores() error {
-	open := g.n.cfg.openStores
-	s, err := open(g)
-	if err != nil {
-		return err
+// openStores opens a replica's files. One that was here before must still have its vote: without it
+// the replica could vote twice in a term.
+func (g *Group) openStores(startedBefore bool) (stores, error) {
+	var s stores
+	var err error
+	opts := logstore.Options{SegmentBytes: g.n.cfg.SegmentBytes, Fatal: g.n.fatal, Logger: g.log}
+	switch g.n.cfg.LogStore {
+	case LogStoreBolt:
+		s.logs, err = logstore.OpenBolt(path.Join(g.dir, boltName), opts)
+	default:
+		s.logs, err = logstore.OpenWAL(g.n.h.FS, path.Join(g.dir, walName), opts)
 	}
-	g.stores = s
-	g.logs = &meter{LogStore: s.logs, n: g.n}
-	return nil
+	if err != nil {
+		return stores{}, err
+	}
+	vote := []logstore.VoteOption{logstore.OnFatal(g.n.fatal)}
+	if startedBefore {
+		vote = append(vote, logstore.MustExist())
+	}
+	stable, err := logstore.OpenVoteFile(g.n.h.FS, path.Join(g.dir, voteName), g.n.cat.id, vote...)
+	if errors.Is(err, logstore.ErrVoteMissing) {
+		err = fmt.Errorf("%w: %w", ErrDataLost, err)
+	}
+	if err != nil {
+		return stores{}, errors.Join(err, s.logs.Close())
+	}
+	s.stable = stable
+	s.close = func() error { return errors.Join(stable.Close(), s.logs.Close()) }
+	return s, nil
 }

@@ -24,9 +24,11 @@ const (
 	// flagLowDisk: the answering node is below its disk reserve.
 	flagLowDisk = 1
 
-	// stateRefused: no such replica here, or it is stopping, or has no configuration yet.
+	// stateRefused: no such replica here, or it is stopping, or has no configuration yet. stateLed is
+	// stateOK of a replica that knows its leader.
 	stateRefused = 0
 	stateOK      = 1
+	stateLed     = 2
 
 	questionBytes = 12
 	replyBytes    = 25
@@ -170,12 +172,12 @@ func (l *lane) exchange(qs []question) {
 	low := reply[1]&flagLowDisk != 0
 	for i, q := range qs {
 		a := parseAnswer(reply[2+i*replyBytes:])
-		if a.state == stateOK {
+		if a.ok() {
 			a.lowDisk, a.sent, a.asked = low, sent, q.lastLog
 			q.g.peers.heard(l.node, q.replica, a)
 		}
 		if q.round != nil {
-			q.round.answer(a.state == stateOK, a.term)
+			q.round.answer(a.ok(), a.term)
 		}
 	}
 }
@@ -227,11 +229,14 @@ func (n *Node) ownTerm(group uint32, replica uint64) (a peerAnswer) {
 	}
 	a.term = in.raft.CurrentTerm()
 	a.lastLog, a.applied = in.raft.LastIndex(), g.Applied()
+	a.state = stateOK
+	if _, id := in.raft.LeaderWithID(); id != "" {
+		a.state = stateLed
+	}
 	if in.closing.Load() {
 		// Another instance of this replica may have voted meanwhile.
 		return peerAnswer{}
 	}
-	a.state = stateOK
 	return a
 }
 
@@ -260,6 +265,9 @@ type peerAnswer struct {
 	sent  time.Time
 	asked uint64
 }
+
+// ok tells whether the answer proves anything.
+func (a *peerAnswer) ok() bool { return a.state == stateOK || a.state == stateLed }
 
 // peerBook holds the last answer of each peer of a group; it is knowledge of the asking node only.
 type peerBook struct {
