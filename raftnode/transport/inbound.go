@@ -32,7 +32,7 @@ func (t *Transport) receive(ctx context.Context, from string, e envelope, body [
 	case typeTimeoutNow:
 		return t.receiveTimeoutNow(ctx, h, sender, body)
 	}
-	t.passTurn()
+	t.passTurn(nil)
 	return nil, fmt.Errorf("%w: type %d", ErrMalformed, e.Type)
 }
 
@@ -51,54 +51,52 @@ func header(from string, e envelope) raft.RPCHeader {
 // with raft's state are applied while the turn is held, so no other message changes that state
 // before raft sees this one.
 func (t *Transport) takeTurn(ctx context.Context) error {
+	var before <-chan raft.RPCResponse
 	select {
-	case t.turn <- struct{}{}:
+	case before = <-t.turn:
 	case <-t.ctx.Done():
 		return ErrClosed
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
 	}
-	if t.ctx.Err() != nil {
-		t.passTurn()
-		return ErrClosed
+	if before == nil {
+		return nil
 	}
-	return nil
+	select {
+	case <-before:
+		return nil
+	case <-t.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		t.passTurn(before)
+		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
+	}
 }
 
-func (t *Transport) passTurn() { <-t.turn }
+// passTurn ends the holder's turn. before, if not nil, is the answer raft still owes: the next
+// holder waits for it.
+func (t *Transport) passTurn(before <-chan raft.RPCResponse) { t.turn <- before }
 
-// hand gives a message to raft, waits for the answer and passes the turn. If ctx ends while raft
-// has the message, the turn is passed when raft answers.
+// hand gives a message to raft, waits for the answer and passes the turn.
 func (t *Transport) hand(ctx context.Context, command any, body io.Reader) (any, error) {
 	answer := make(chan raft.RPCResponse, 1)
 	select {
 	case t.consumer <- raft.RPC{Command: command, Reader: body, RespChan: answer}:
 	case <-t.ctx.Done():
-		t.passTurn()
 		return nil, ErrClosed
 	case <-ctx.Done():
-		t.passTurn()
+		t.passTurn(nil)
 		return nil, fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
 	}
 	select {
 	case r := <-answer:
-		t.passTurn()
+		t.passTurn(nil)
 		return r.Response, r.Error
 	case <-t.ctx.Done():
-		// The turn is never passed again: nothing may follow.
 		return nil, ErrClosed
 	case <-ctx.Done():
-		go t.passTurnAfter(answer)
+		t.passTurn(answer)
 		return nil, fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
-	}
-}
-
-// passTurnAfter runs on a goroutine of its own, at most one per transport; Close ends it.
-func (t *Transport) passTurnAfter(answer <-chan raft.RPCResponse) {
-	select {
-	case <-answer:
-		t.passTurn()
-	case <-t.ctx.Done():
 	}
 }
 
@@ -116,7 +114,7 @@ func (t *Transport) receiveAppend(ctx context.Context, h *Hooks, from sender, bo
 		err = raiseAppend(a, index, term)
 	}
 	if err != nil {
-		t.passTurn()
+		t.passTurn(nil)
 		return nil, err
 	}
 	a.RPCHeader, a.Leader = from.header, from.header.Addr
@@ -143,11 +141,11 @@ func localSnapshot(h *Hooks) (index, term uint64) {
 func (t *Transport) receiveVote(ctx context.Context, h *Hooks, from sender, body []byte) ([]byte, error) {
 	v, err := parseVote(body)
 	if err != nil {
-		t.passTurn()
+		t.passTurn(nil)
 		return nil, err
 	}
 	if !h.HasConfiguration() { // W9
-		t.passTurn()
+		t.passTurn(nil)
 		return appendVerdict(ok(), h.Term(), false), nil
 	}
 	v.RPCHeader, v.Candidate = from.header, from.header.Addr
@@ -165,11 +163,11 @@ func (t *Transport) receiveVote(ctx context.Context, h *Hooks, from sender, body
 func (t *Transport) receivePreVote(ctx context.Context, h *Hooks, from sender, body []byte) ([]byte, error) {
 	v, err := parsePreVote(body)
 	if err != nil {
-		t.passTurn()
+		t.passTurn(nil)
 		return nil, err
 	}
 	if !h.HasConfiguration() { // W9
-		t.passTurn()
+		t.passTurn(nil)
 		return appendVerdict(ok(), h.Term(), false), nil
 	}
 	v.RPCHeader = from.header
@@ -191,7 +189,7 @@ func (t *Transport) receiveTimeoutNow(ctx context.Context, h *Hooks, from sender
 		err = ErrStaleTransfer
 	}
 	if err != nil {
-		t.passTurn()
+		t.passTurn(nil)
 		return nil, err
 	}
 	if _, err := t.hand(ctx, &raft.TimeoutNowRequest{RPCHeader: from.header}, nil); err != nil {
@@ -220,7 +218,7 @@ func (t *Transport) receiveSnapshot(ctx context.Context, from string, e envelope
 		return nil, err
 	}
 	if term := h.Term(); s.Term >= term && holds(h, s.LastLogIndex, s.LastLogTerm) {
-		t.passTurn()
+		t.passTurn(nil)
 		if err := drain(body, s.Size); err != nil {
 			return nil, err
 		}

@@ -53,8 +53,9 @@ func (m *Mux) Open(group uint32, replica uint64) (*Transport, error) {
 		mux: m, group: group, replica: replica,
 		self:     ServerID(m.cfg.Link.Node(), replica),
 		consumer: make(chan raft.RPC),
-		turn:     make(chan struct{}, 1),
+		turn:     make(chan (<-chan raft.RPCResponse), 1),
 	}
+	t.passTurn(nil)
 	t.ctx, t.stop = context.WithCancelCause(context.Background())
 	m.mu.Lock()
 	defer m.mu.Unlock()

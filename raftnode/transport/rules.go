@@ -8,6 +8,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// maxIndex bounds the index an append may begin at, so that sums cannot overflow.
+const maxIndex = 1 << 62
+
 // lastVouched is the index up to which an append says what the log holds.
 func lastVouched(a *raft.AppendEntriesRequest) uint64 {
 	return a.PrevLogEntry + uint64(len(a.Entries))
@@ -49,6 +52,9 @@ func appendHeadSize(a *raft.AppendEntriesRequest) int {
 // checkEntries refuses an append that no sound leader sends: entries that do not follow one
 // another, are of a later term than their sender's, or are of a type raft panics on.
 func checkEntries(a *raft.AppendEntriesRequest) error {
+	if a.PrevLogEntry > maxIndex || a.PrevLogTerm > a.Term {
+		return fmt.Errorf("%w: append of term %d after entry %d of term %d", ErrMalformed, a.Term, a.PrevLogEntry, a.PrevLogTerm)
+	}
 	term := a.PrevLogTerm
 	for i, e := range a.Entries {
 		switch {
@@ -69,16 +75,6 @@ func checkEntries(a *raft.AppendEntriesRequest) error {
 		}
 	}
 	return nil
-}
-
-// readableConfiguration tells whether raft can decode data; raft itself panics if it cannot.
-func readableConfiguration(data []byte) (ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	return len(raft.DecodeConfiguration(data).Servers) > 0
 }
 
 // raiseAppend makes an append that reaches below the local snapshot (index, term) begin at it

@@ -36,8 +36,9 @@ type Transport struct {
 
 	// consumer has no buffer: what raft has not taken can still be taken back.
 	consumer chan raft.RPC
-	// turn has room for one token, held by the message that raft is handling or about to.
-	turn  chan struct{}
+	// turn holds the one token that a message needs on its way through raft. The token is the
+	// answer raft still owes to a message whose sender gave up, or nil. After Close it is lost.
+	turn  chan (<-chan raft.RPCResponse)
 	hooks atomic.Pointer[Hooks]
 	// ctx ends with Close; stop ends it with ErrClosed.
 	ctx  context.Context
