@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package logstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"sync"
+
+	"github.com/hashicorp/raft-wal/types"
+	"github.com/kvorum/kvorum/internal/host"
+)
+
+// walFS is raft-wal's file system over a host.FS. All but reads and closes belong to the log's one
+// writer; removals may be asked for by a reader and wait for the writer in doomed.
+type walFS struct {
+	fs      host.FS
+	dir     string
+	meta    *walMeta
+	reserve int64    // bytes to preallocate in a segment that is opened to go on
+	tail    *walFile // the newest segment
+
+	mu      sync.Mutex
+	open    map[*walFile]bool
+	attempt uint64   // counts openings of the log
+	doomed  []string // names to remove
+}
+
+var _ types.VFS = (*walFS)(nil)
+
+// walFile is a segment. One that found no room when it was made comes to exist with its first
+// append: so only an append can run out of space.
+type walFile struct {
+	v       *walFS
+	name    string
+	id      uint64
+	f       host.File // nil = not made yet
+	size    int64     // bytes to preallocate when made
+	end     int64     // behind the last append through this handle, 0 = none
+	unborn  bool      // the next sync is the segment's first, or may be
+	attempt uint64    // which opening of the log opened it
+}
+
+func (v *walFS) ListDir(string) ([]string, error) { return v.fs.ReadDir(v.dir) }
+
+// Create tries to make the file at once, off the path of appends.
+func (v *walFS) Create(_, name string, size uint64) (types.WritableFile, error) {
+	f := &walFile{v: v, name: name, id: segmentID(name), size: int64(size)}
+	if err := f.create(); err != nil && !errors.Is(err, ErrNoSpace) {
+		return nil, err
+	}
+	v.tail = f
+	v.track(f)
+	return f, nil
+}
+
+func (v *walFS) OpenReader(_, name string) (types.ReadableFile, error) {
+	return v.openFile(name, os.O_RDONLY)
+}
+
+// OpenWriter opens the newest segment, which was scanned and cut before.
+func (v *walFS) OpenWriter(_, name string) (types.WritableFile, error) {
+	f, err := v.openFile(name, os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.f.Preallocate(v.reserve); err != nil && !isSpace(err) {
+		_ = f.Close()
+		return nil, err
+	}
+	f.unborn = f.id >= v.meta.born
+	v.tail = f
+	return f, nil
+}
+
+func (v *walFS) openFile(name string, flag int) (*walFile, error) {
+	h, err := v.fs.OpenFile(path.Join(v.dir, name), flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := &walFile{v: v, name: name, id: segmentID(name), f: h}
+	v.track(f)
+	return f, nil
+}
+
+// Delete only notes the name: the last reader of a segment may be the one to call.
+func (v *walFS) Delete(_, name string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.doomed = append(v.doomed, name)
+	return nil
+}
+
+// sweep removes the files noted by Delete.
+func (v *walFS) sweep() error {
+	v.mu.Lock()
+	names := v.doomed
+	v.doomed = nil
+	v.mu.Unlock()
+	if len(names) == 0 {
+		return nil
+	}
+	for i, name := range names {
+		switch err := v.fs.Remove(path.Join(v.dir, name)); {
+		case err == nil || errors.Is(err, os.ErrNotExist):
+		case isSpace(err): // some file systems need space to free some
+			v.mu.Lock()
+			v.doomed = append(v.doomed, names[i:]...)
+			v.mu.Unlock()
+			return nil
+		default:
+			return err
+		}
+	}
+	return v.fs.SyncDir(v.dir)
+}
+
+func (v *walFS) track(f *walFile) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f.attempt = v.attempt
+	v.open[f] = true
+}
+
+// begin starts an opening of the log; abort closes what it opened.
+func (v *walFS) begin() (abort func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.attempt++
+	attempt := v.attempt
+	return func() {
+		for _, f := range v.openedBy(attempt) {
+			_ = f.Close()
+		}
+	}
+}
+
+func (v *walFS) openedBy(attempt uint64) (files []*walFile) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for f := range v.open {
+		if f.attempt == attempt {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// segmentID reads the id out of a segment's name, 0 when there is none.
+func segmentID(name string) uint64 {
+	var base, id uint64
+	if _, err := fmt.Sscanf(name, "%020d-%016x.wal", &base, &id); err != nil {
+		return 0
+	}
+	return id
+}
+
+// create makes the file with its space; without room it leaves nothing behind.
+func (f *walFile) create() error {
+	name := path.Join(f.v.dir, f.name)
+	h, err := f.v.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		if err = h.Preallocate(f.size); err == nil {
+			f.f, f.unborn = h, true
+			return nil
+		}
+		_ = h.Close()
+		if rerr := f.v.fs.Remove(name); rerr != nil {
+			return errors.Join(rerr, err)
+		}
+	}
+	if isSpace(err) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return err
+}
+
+// WriteAt puts one whole append. When there is no room for it all of it is taken back, so that the
+// segment is as before.
+func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
+	if f.f == nil {
+		if err := f.create(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := f.f.WriteAt(p, off)
+	if err == nil {
+		f.end = off + int64(n)
+		return n, nil
+	}
+	if !isSpace(err) {
+		return n, err
+	}
+	if terr := f.f.Truncate(off); terr != nil {
+		return n, fmt.Errorf("take back an append that found no room: %w", terr)
+	}
+	return n, fmt.Errorf("%w: %w", ErrNoSpace, err)
+}
+
+// Sync ends an append. The first one of a segment also makes its name durable, and then marks it
+// as holding acknowledged entries.
+func (f *walFile) Sync() error {
+	if err := f.f.Sync(); err != nil {
+		return notSpace(err)
+	}
+	if !f.unborn {
+		return nil
+	}
+	if err := f.v.fs.SyncDir(f.v.dir); err != nil {
+		return notSpace(err)
+	}
+	// The mark is there to find a lost file; an append does not depend on it.
+	if err := f.v.meta.markBorn(f.id); err != nil && !errors.Is(err, ErrNoSpace) {
+		return notSpace(err)
+	}
+	f.unborn = false
+	return nil
+}
+
+// notSpace keeps an error of a sync from passing for a mere lack of space: after it nobody knows
+// what the disk holds.
+func notSpace(err error) error {
+	if isSpace(err) {
+		return fmt.Errorf("sync found no space: %v", err) //nolint:errorlint // the cause is hidden on purpose
+	}
+	return err
+}
+
+func (f *walFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.f == nil {
+		return 0, io.EOF
+	}
+	return f.f.ReadAt(p, off)
+}
+
+func (f *walFile) Close() error {
+	f.v.mu.Lock()
+	delete(f.v.open, f)
+	f.v.mu.Unlock()
+	if f.f == nil {
+		return nil
+	}
+	return f.f.Close()
+}
+
+// trim gives back the space reserved behind the last append of a segment that was closed early.
+func (f *walFile) trim() {
+	if f.f != nil && f.end > 0 {
+		_ = f.f.Truncate(f.end) // what stays reserved goes with the segment
+	}
+}

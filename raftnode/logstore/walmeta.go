@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package logstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path"
+	"time"
+
+	"github.com/hashicorp/raft-wal/types"
+	"github.com/kvorum/kvorum/internal/host"
+)
+
+// The list of segments is kept in one file of two slots, written in turn and in place: its space is
+// taken when it is made, so that a full disk stops neither rotation nor deletion.
+//
+//	slot: magic u32 | version u8 | sequence u64 | payload length u32 | payload | crc32c u32 over all before
+//	payload: next segment id u64 | born u64 | number of segments u32 | segments
+//	segment: id, base, min, max, codec, index start u64 each | created, sealed: s i64, ns u32 each | size limit u32
+//
+// A slot torn by a crash leaves the other in force, which is right, since the torn one was not
+// acknowledged. That a slot rotted instead shows by a segment file the older slot cannot know.
+const (
+	metaName       = "segments"
+	metaMagic      = 0x6b76776d
+	metaVersion    = 1
+	metaSlot       = 128 << 10
+	metaHeader     = 4 + 1 + 8 + 4
+	metaFixed      = 8 + 8 + 4
+	metaSegment    = 6*8 + 2*12 + 4
+	maxMetaPayload = metaSlot - metaHeader - 4
+	// maxSegments is how many segments a log may have; compaction must have failed for long before.
+	maxSegments = (maxMetaPayload - metaFixed) / metaSegment
+)
+
+var errTooManySegments = errors.New("logstore: too many segments; compaction must have failed for long")
+
+// walMeta is the types.MetaStore of one log. It belongs to the log's one writer.
+type walMeta struct {
+	fs    host.FS
+	path  string
+	f     host.File
+	seq   uint64 // of the record in force
+	state types.PersistentState
+	// born bounds the ids of segments known to hold an acknowledged append: the files of those
+	// below it must exist and hold it.
+	born uint64
+}
+
+var _ types.MetaStore = (*walMeta)(nil)
+
+// openMeta opens the list of segments in dir, making it when there is none.
+func openMeta(fs host.FS, dir string) (*walMeta, error) {
+	m := &walMeta{fs: fs, path: path.Join(dir, metaName)}
+	_, err := fs.Stat(m.path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = m.create()
+	}
+	if err == nil {
+		m.f, err = fs.OpenFile(m.path, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("logstore: open %s: %w", m.path, err)
+	}
+	if err := m.read(); err != nil {
+		_ = m.f.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *walMeta) create() error {
+	tmp := m.path + ".tmp"
+	f, err := m.fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	data := make([]byte, 2*metaSlot)
+	copy(data, m.record(1, types.PersistentState{}, 0))
+	copy(data[metaSlot:], m.record(2, types.PersistentState{}, 0))
+	if _, err = f.WriteAt(data, 0); err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = m.fs.Rename(tmp, m.path)
+	}
+	if err == nil {
+		err = m.fs.SyncDir(path.Dir(m.path))
+	}
+	return err
+}
+
+func (m *walMeta) read() error {
+	data := make([]byte, 2*metaSlot)
+	if n, err := m.f.ReadAt(data, 0); err == io.EOF {
+		return damaged(m.path, "it ends after %d bytes", n)
+	} else if err != nil {
+		return fmt.Errorf("logstore: read %s: %w", m.path, err)
+	}
+	for _, slot := range [][]byte{data[:metaSlot], data[metaSlot:]} {
+		if seq, state, born, ok := parseMeta(slot); ok && seq > m.seq {
+			m.seq, m.state, m.born = seq, state, born
+		}
+	}
+	if m.seq == 0 {
+		return damaged(m.path, "neither slot is readable")
+	}
+	// A killed process may have left the record in the cache alone; it is acted on from here.
+	if err := m.f.Sync(); err != nil {
+		return fmt.Errorf("logstore: sync %s: %w", m.path, err)
+	}
+	return nil
+}
+
+func (m *walMeta) record(seq uint64, s types.PersistentState, born uint64) []byte {
+	b := make([]byte, 0, metaHeader+metaFixed+len(s.Segments)*metaSegment+4)
+	b = binary.LittleEndian.AppendUint32(b, metaMagic)
+	b = append(b, metaVersion)
+	b = binary.LittleEndian.AppendUint64(b, seq)
+	b = binary.LittleEndian.AppendUint32(b, uint32(metaFixed+len(s.Segments)*metaSegment))
+	b = binary.LittleEndian.AppendUint64(b, s.NextSegmentID)
+	b = binary.LittleEndian.AppendUint64(b, born)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Segments)))
+	for _, g := range s.Segments {
+		for _, u := range []uint64{g.ID, g.BaseIndex, g.MinIndex, g.MaxIndex, g.Codec, g.IndexStart} {
+			b = binary.LittleEndian.AppendUint64(b, u)
+		}
+		for _, t := range []time.Time{g.CreateTime, g.SealTime} {
+			b = binary.LittleEndian.AppendUint64(b, uint64(t.Unix()))
+			b = binary.LittleEndian.AppendUint32(b, uint32(t.Nanosecond()))
+		}
+		b = binary.LittleEndian.AppendUint32(b, g.SizeLimit)
+	}
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+}
+
+func parseMeta(slot []byte) (seq uint64, s types.PersistentState, born uint64, ok bool) {
+	if binary.LittleEndian.Uint32(slot) != metaMagic || slot[4] != metaVersion {
+		return 0, s, 0, false
+	}
+	seq = binary.LittleEndian.Uint64(slot[5:])
+	size := int64(binary.LittleEndian.Uint32(slot[13:]))
+	if size < metaFixed || size > maxMetaPayload {
+		return 0, s, 0, false
+	}
+	end := metaHeader + size
+	if crc32.Checksum(slot[:end], castagnoli()) != binary.LittleEndian.Uint32(slot[end:]) {
+		return 0, s, 0, false
+	}
+	p := slot[metaHeader:end]
+	s.NextSegmentID = binary.LittleEndian.Uint64(p)
+	born = binary.LittleEndian.Uint64(p[8:])
+	n := int64(binary.LittleEndian.Uint32(p[16:]))
+	if p = p[metaFixed:]; n*metaSegment != int64(len(p)) {
+		return 0, s, 0, false
+	}
+	for ; len(p) > 0; p = p[metaSegment:] {
+		u := func(i int) uint64 { return binary.LittleEndian.Uint64(p[i:]) }
+		t := func(i int) time.Time {
+			return time.Unix(int64(u(i)), int64(binary.LittleEndian.Uint32(p[i+8:]))).UTC()
+		}
+		s.Segments = append(s.Segments, types.SegmentInfo{
+			ID: u(0), BaseIndex: u(8), MinIndex: u(16), MaxIndex: u(24), Codec: u(32), IndexStart: u(40),
+			CreateTime: t(48), SealTime: t(60), SizeLimit: binary.LittleEndian.Uint32(p[72:]),
+		})
+	}
+	return seq, s, born, true
+}
+
+// put makes a record the one in force. When it fails for lack of space the old one still is.
+func (m *walMeta) put(s types.PersistentState, born uint64) error {
+	if len(s.Segments) > maxSegments {
+		return fmt.Errorf("%w: %w", ErrNoSpace, errTooManySegments)
+	}
+	// Record n is in slot (n-1)%2, so the write spares the one in force.
+	at := int64(m.seq%2) * metaSlot
+	if _, err := m.f.WriteAt(m.record(m.seq+1, s, born), at); isSpace(err) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	} else if err != nil {
+		return err
+	}
+	if err := m.f.Sync(); err != nil {
+		return err
+	}
+	m.seq++
+	m.state, m.born = s, born
+	return nil
+}
+
+// markBorn records that a segment holds an acknowledged append.
+func (m *walMeta) markBorn(id uint64) error {
+	if id < m.born {
+		return nil
+	}
+	return m.put(m.state, id+1)
+}
+
+// Load implements types.MetaStore; the folder was given to openMeta.
+func (m *walMeta) Load(string) (types.PersistentState, error) { return m.state, nil }
+
+// CommitState implements types.MetaStore.
+func (m *walMeta) CommitState(s types.PersistentState) error { return m.put(s, m.born) }
+
+// GetStable implements types.MetaStore; term and vote are in a VoteFile.
+func (m *walMeta) GetStable([]byte) ([]byte, error) { return nil, ErrUnknownKey }
+
+// SetStable implements types.MetaStore.
+func (m *walMeta) SetStable(_, _ []byte) error { return ErrUnknownKey }
+
+// Close leaves the file open: the log that is opened anew in place goes on with it.
+func (m *walMeta) Close() error { return nil }
+
+func (m *walMeta) close() error { return m.f.Close() }
