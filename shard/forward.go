@@ -41,6 +41,9 @@ type forwardRequest struct {
 	Body  []byte
 	// Reads are attached reads; write.
 	Reads []fsm.AttachedRead
+
+	// mine: this frame had its turn; not on the wire.
+	mine bool
 }
 
 func appendForwardRequest(dst []byte, q *forwardRequest) []byte {

@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -34,70 +35,70 @@ type inboundKey struct {
 // inbound is what one frontend has under way in one group; guarded by forwardServer.mu.
 type inbound struct {
 	incarnation, stream uint64
-	// next is the position that may be submitted now; turn is closed and replaced when it, or the
-	// stream, changes.
-	next   uint64
+	// next is the position that may be submitted now, taken whether a frame has that turn. broken: a
+	// frame of the stream was refused, so every later one is.
+	next          uint64
+	taken, broken bool
+	// turn is closed and replaced when any of the above changes.
 	turn   chan struct{}
 	frames int
 	bytes  int
 }
 
-// handleForward serves raftnode.ClassForward. It submits or refuses, and never forwards.
+// handleForward serves raftnode.ClassForward. It submits or refuses, and never forwards. An error
+// means that nothing is known about the frame's fate.
 func (r *Router) handleForward(ctx context.Context, from string, req []byte) ([]byte, error) {
 	q, err := parseForwardRequest(req)
 	if err != nil {
 		return appendForwardReply(nil, q.Kind, refusedInvalid, raftnode.Hint{}, nil), nil
 	}
 	local := r.localReplica(q.Group)
-	if local == nil {
-		return appendForwardReply(nil, q.Kind, refusedNoReplica, raftnode.Hint{}, nil), nil
-	}
-	s := &r.forwards
-	in := s.admit(from, &q, len(req))
-	if in == nil {
-		return appendForwardReply(nil, q.Kind, refusedOverloaded, raftnode.Hint{}, nil), nil
-	}
-	defer s.leave(in, len(req))
+	in, admitted := r.forwards.enter(from, &q, len(req))
+	defer r.forwards.leave(in, len(req), admitted)
 	var sub fsm.Sub
-	if q.Kind == forwardRead {
+	switch {
+	case !admitted:
+		err = &refusal{verdict: refusedOverloaded}
+	case local == nil:
+		err = raftnode.ErrNoGroup
+	case q.Kind == forwardRead:
 		err = r.serveRead(ctx, local, &q, &sub)
-	} else {
+	default:
 		err = r.serveWrite(ctx, local, in, &q, &sub)
 	}
 	v, hint := classify(err)
 	switch {
-	case v == lost && q.Kind == forwardRead:
+	case q.Kind == forwardRead && v == lost:
 		v = refusedTimeout // whether a read ran or not, it changed nothing
-	case v == lost:
-		return nil, err
-	case v == refusedNotLeader && hint.Node == "":
+	case v == lost || v != answered && !r.forwards.refuse(in, &q):
+		return nil, fmt.Errorf("shard: forward: %w: %v", raftnode.ErrUnknown, err)
+	}
+	if v == refusedNotLeader && hint.Node == "" {
 		hint = local.Leader()
 	}
 	return appendForwardReply(nil, q.Kind, v, hint, &sub), nil
 }
 
+// errTurn: the frame's turn did not come, or is another copy's.
+var errTurn = &refusal{verdict: refusedOrder}
+
 // serveWrite submits a Sub in its turn and waits for its end. It waits however long that takes: the
 // group owns the frame's bytes until then.
 func (r *Router) serveWrite(ctx context.Context, local localGroup, in *inbound, q *forwardRequest, sub *fsm.Sub) error {
-	if h := local.Leader(); !local.IsLeader() && h.Node != r.cfg.Self {
-		return raftnode.ErrNotLeader{Hint: h}
-	}
-	if q.Kind == forwardOpen {
-		open := fsm.OpenSession()
-		*sub = fsm.Sub{Writes: 1, Body: fsm.AppendCommand(nil, &open)}
-	} else {
-		if !r.acceptable(q) {
-			return &refusal{verdict: refusedInvalid}
-		}
-		*sub = fsm.Sub{Session: q.Session, Seq: q.Seq, Low: q.Low, Writes: q.Count, Body: q.Body, Reads: q.Reads}
-	}
 	if !r.forwards.await(ctx, in, q) {
-		return &refusal{verdict: refusedOrder}
+		return errTurn
 	}
+	q.mine = true
 	done := make(chan error, 1)
-	local.Submit(sub, func(_ *fsm.Sub, err error) { done <- err })
+	err := r.prepare(local, q, sub)
+	if err == nil {
+		local.Submit(sub, func(_ *fsm.Sub, err error) { done <- err })
+	}
 	r.forwards.advance(in, q)
-	if err := <-done; err != nil {
+	if err == nil {
+		err = <-done
+	}
+	if err != nil {
 		return err
 	}
 	if q.Kind == forwardOpen {
@@ -106,6 +107,23 @@ func (r *Router) serveWrite(ctx context.Context, local localGroup, in *inbound, 
 		}
 		sub.Next = uint64(sub.Results[0].Int)
 	}
+	return nil
+}
+
+// prepare makes the Sub of a frame, or says why there is none.
+func (r *Router) prepare(local localGroup, q *forwardRequest, sub *fsm.Sub) error {
+	if h := local.Leader(); !local.IsLeader() && h.Node != r.cfg.Self {
+		return raftnode.ErrNotLeader{Hint: h}
+	}
+	if q.Kind == forwardOpen {
+		open := fsm.OpenSession()
+		*sub = fsm.Sub{Writes: 1, Body: fsm.AppendCommand(nil, &open)}
+		return nil
+	}
+	if !r.acceptable(q) {
+		return &refusal{verdict: refusedInvalid}
+	}
+	*sub = fsm.Sub{Session: q.Session, Seq: q.Seq, Low: q.Low, Writes: q.Count, Body: q.Body, Reads: q.Reads}
 	return nil
 }
 
@@ -145,8 +163,8 @@ func (r *Router) serveRead(ctx context.Context, local localGroup, q *forwardRequ
 	return local.Read(ctx, cmds, sub.Results)
 }
 
-// admit takes credit for a frame, nil when there is none left.
-func (s *forwardServer) admit(from string, q *forwardRequest, size int) *inbound {
+// enter takes credit for a frame; false when there is none left.
+func (s *forwardServer) enter(from string, q *forwardRequest, size int) (*inbound, bool) {
 	key := inboundKey{node: from, group: q.Group}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,37 +177,53 @@ func (s *forwardServer) admit(from string, q *forwardRequest, size int) *inbound
 		s.inbound[key] = in
 	}
 	if in.frames > 0 && (in.frames >= creditFrames || in.bytes+size > creditBytes) {
-		return nil
+		return in, false
 	}
 	in.frames++
 	in.bytes += size
-	return in
+	return in, true
 }
 
-func (s *forwardServer) leave(in *inbound, size int) {
+func (s *forwardServer) leave(in *inbound, size int, admitted bool) {
+	if !admitted {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in.frames--
 	in.bytes -= size
 }
 
-// await waits for the frame's turn; false when it will not come.
+// followLocked makes q's stream the present one if it is newer, and tells whether it is the present
+// one.
+func (in *inbound) followLocked(q *forwardRequest) bool {
+	if q.Incarnation > in.incarnation || q.Incarnation == in.incarnation && q.Stream > in.stream {
+		in.incarnation, in.stream, in.next, in.taken, in.broken = q.Incarnation, q.Stream, 0, false, false
+		in.tellLocked()
+	}
+	return q.Incarnation == in.incarnation && q.Stream == in.stream
+}
+
+func (in *inbound) tellLocked() {
+	close(in.turn)
+	in.turn = make(chan struct{})
+}
+
+// await waits for the frame's turn and takes it; false when it will not come.
 func (s *forwardServer) await(ctx context.Context, in *inbound, q *forwardRequest) bool {
 	var late <-chan time.Time
 	for {
 		s.mu.Lock()
-		if q.Incarnation > in.incarnation || q.Incarnation == in.incarnation && q.Stream > in.stream {
-			in.incarnation, in.stream, in.next = q.Incarnation, q.Stream, 0
-			in.tellLocked()
+		current := in.followLocked(q)
+		mine := current && !in.broken && !in.taken && q.Position == in.next
+		hopeless := !current || in.broken || q.Position < in.next || q.Position == in.next && in.taken
+		if mine {
+			in.taken = true
 		}
-		current := q.Incarnation == in.incarnation && q.Stream == in.stream
-		at, turn := in.next, in.turn
+		turn := in.turn
 		s.mu.Unlock()
-		if !current || q.Position < at {
-			return false
-		}
-		if q.Position == at {
-			return true
+		if mine || hopeless {
+			return mine
 		}
 		if late == nil {
 			t := time.NewTimer(turnWait)
@@ -210,15 +244,28 @@ func (s *forwardServer) await(ctx context.Context, in *inbound, q *forwardReques
 func (s *forwardServer) advance(in *inbound, q *forwardRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if q.Incarnation == in.incarnation && q.Stream == in.stream && q.Position == in.next {
+	if in.followLocked(q) && q.Position == in.next {
 		in.next++
+		in.taken = false
 		in.tellLocked()
 	}
 }
 
-func (in *inbound) tellLocked() {
-	close(in.turn)
-	in.turn = make(chan struct{})
+// refuse ends the frame's stream, so that no frame behind it, and no other copy of it, is accepted
+// any more. It tells whether the refusal is definite: not when another copy had the turn, or may
+// have had it.
+func (s *forwardServer) refuse(in *inbound, q *forwardRequest) bool {
+	if q.Kind == forwardRead {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	current := in.followLocked(q)
+	if current && !in.broken {
+		in.broken = true
+		in.tellLocked()
+	}
+	return q.mine || current && (q.Position > in.next || q.Position == in.next && !in.taken)
 }
 
 // forget drops the places of frontends in a group that has no replica here any more.

@@ -58,8 +58,8 @@ type lane struct {
 	notBefore  time.Time
 	timer      *time.Timer
 	lastAnswer time.Time
-	// fates are to be told once the lock is free.
-	fates []fate
+	// fates are to be told once the lock is free; spare is room for the next ones.
+	fates, spare []fate
 }
 
 func (l *lane) init(rt *route) {
@@ -86,9 +86,9 @@ func (l *lane) pump() {
 	for {
 		b := l.nextLocked()
 		fates := l.fates
-		l.fates = nil
+		l.fates, l.spare = l.spare, nil
 		if b == nil && len(fates) == 0 {
-			l.pumping = false
+			l.pumping, l.spare = false, fates
 			l.mu.Unlock()
 			return
 		}
@@ -99,7 +99,9 @@ func (l *lane) pump() {
 		for _, f := range fates {
 			l.tell(f)
 		}
+		clear(fates)
 		l.mu.Lock()
+		l.spare = fates[:0]
 	}
 }
 

@@ -2,7 +2,10 @@
 
 package shard
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // lineBytes bounds the commands waiting and under way in one line, so that a group without a
 // leader cannot take the whole node's budget.
@@ -117,7 +120,7 @@ func (l *line) killLocked(u *unit) {
 	}
 	for i, q := range l.queue {
 		if q == b {
-			l.queue = append(l.queue[:i], l.queue[i+1:]...)
+			l.queue = slices.Delete(l.queue, i, i+1)
 			l.r.recycle(b)
 			return
 		}
@@ -130,8 +133,7 @@ func (l *line) takeLocked() *batch {
 		return nil
 	}
 	b := l.queue[0]
-	l.queue[0] = nil
-	l.queue = l.queue[1:]
+	l.queue = slices.Delete(l.queue, 0, 1)
 	b.compact()
 	return b
 }

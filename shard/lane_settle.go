@@ -207,6 +207,9 @@ func (l *lane) forgottenLocked() bool {
 // pauseLocked sets the time of the next attempt: at once when a leader other than the node that
 // failed is known, for the first few times.
 func (l *lane) pauseLocked() {
+	if l.failures == 0 { // something was applied since
+		return
+	}
 	leader := l.rt.leader()
 	if l.failures <= promptRetries && leader != "" && leader != l.failed {
 		return

@@ -62,7 +62,9 @@ type call struct {
 	// pause grows with each try in vain.
 	pause time.Duration
 
-	room readRoom
+	// rooms are for local reads; aside counts the goroutines of those beyond the first.
+	rooms []*readRoom
+	aside sync.WaitGroup
 }
 
 // readRoom is what a local read needs beside its items.
@@ -113,8 +115,10 @@ func (k *call) release() {
 	clear(k.items)
 	clear(k.units)
 	clear(k.splits)
-	clear(k.room.cmds)
-	clear(k.room.results)
+	for _, room := range k.rooms {
+		clear(room.cmds)
+		clear(room.results)
+	}
 	k.items, k.units, k.splits = k.items[:0], k.units[:0], k.splits[:0]
 	k.ctx, k.unwatch, k.byGroup, k.pause = nil, nil, nil, 0
 	k.r.calls.Put(k)
@@ -213,8 +217,9 @@ func (u *unit) join(k *call, i int32) {
 // round hands the units out and waits until all arrived, or the time is over.
 func (k *call) round() {
 	k.pending.Store(int32(len(k.units)) + 1)
-	var here []*unit
-	var first *unit
+	defer k.aside.Wait()
+	var here *unit
+	rooms := 0
 	for i := range k.units {
 		u := &k.units[i]
 		u.call, u.rt = k, k.r.route(u.group)
@@ -223,20 +228,16 @@ func (k *call) round() {
 			u.rt.lane.add(u)
 		case !k.readsHere(u):
 			u.rt.reads.add(u)
-		case first == nil:
-			first = u
+		case here == nil:
+			here = u
 		default:
-			here = append(here, u)
+			rooms++
+			k.readAside(u, k.readRoom(rooms))
 		}
 	}
-	if first != nil {
+	if here != nil {
 		k.watch()
-		var wg sync.WaitGroup
-		for _, u := range here {
-			wg.Go(func() { k.readHere(u, new(readRoom)) })
-		}
-		defer wg.Wait()
-		k.readHere(first, &k.room)
+		k.readHere(here, k.readRoom(0))
 	}
 	if k.pending.Add(-1) > 0 {
 		k.await()

@@ -57,6 +57,19 @@ func (k *call) readHere(u *unit, room *readRoom) {
 	k.arrive()
 }
 
+// readAside is readHere on a goroutine of its own, so that the fences of several groups overlap.
+func (k *call) readAside(u *unit, room *readRoom) {
+	k.watch()
+	k.aside.Go(func() { k.readHere(u, room) })
+}
+
+func (k *call) readRoom(n int) *readRoom {
+	for len(k.rooms) <= n {
+		k.rooms = append(k.rooms, new(readRoom))
+	}
+	return k.rooms[n]
+}
+
 // again tells whether the call needs another round, and waits until that is worth while. m and news
 // are what the last round began with.
 func (k *call) again(m *Map, news chan struct{}) bool {
