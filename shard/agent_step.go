@@ -29,11 +29,15 @@ func (m *memberSeen) healthy() bool { return m.Alive && m.CaughtUp }
 // groupSeen is what a keeper looks at: only the group's leader makes one.
 type groupSeen struct {
 	Self    string
-	Members []memberSeen // the committed membership
+	Members []memberSeen // the newest membership in the log
 	// Want is the group in the control state.
 	Want GroupInfo
 	// Settled: this leadership has lasted for the settling time.
 	Settled bool
+	// Committed: Members is known to be committed.
+	Committed bool
+	// Tried: nodes that leadership could not be handed to in this term.
+	Tried map[string]bool
 }
 
 // keeperAction is one step of a group's membership.
@@ -163,7 +167,8 @@ func (k *keeping) handOver() keeperMove {
 	var to keeperMove
 	for _, m := range k.Members {
 		role, known := k.role(m.Number)
-		if m.Voter && m.healthy() && known && role == RoleVoter && (to.Action == actNone || m.Node == k.Want.Lead) {
+		heir := m.Voter && m.healthy() && known && role == RoleVoter && !k.Tried[m.Node]
+		if heir && (to.Action == actNone || m.Node == k.Want.Lead) {
 			to = keeperMove{actTransfer, m.Node, m.Number}
 		}
 	}
@@ -200,7 +205,21 @@ func (k *keeping) demote() keeperMove {
 			return keeperMove{actDemote, m.Node, m.Number}
 		}
 	}
+	// A leader that nobody took over from takes its own vote; then the others elect one of them.
+	if k.selfSurplus && k.healthy-1 >= majority(k.voters-1) {
+		if m, in := k.self(); in {
+			return keeperMove{actDemote, m.Node, m.Number}
+		}
+	}
 	return keeperMove{}
+}
+
+func (k *keeping) self() (memberSeen, bool) {
+	i := slices.IndexFunc(k.Members, func(m memberSeen) bool { return m.Node == k.Self })
+	if i < 0 {
+		return memberSeen{}, false
+	}
+	return k.Members[i], true
 }
 
 // promote gives a candidate its vote if a majority works afterwards.
@@ -214,6 +233,9 @@ func (k *keeping) promote() keeperMove {
 
 // forgotten finds a gone replica that is no member any more.
 func (k *keeping) forgotten() keeperMove {
+	if !k.Committed {
+		return keeperMove{}
+	}
 	for _, r := range k.Want.Replicas {
 		if _, in := k.member(r.Number); r.Role == RoleGone && !in {
 			return keeperMove{actForget, r.Node, r.Number}
@@ -228,7 +250,7 @@ func (k *keeping) preferred() keeperMove {
 		return keeperMove{}
 	}
 	for _, m := range k.Members {
-		if m.Node == k.Want.Lead && m.Voter && m.healthy() && m.Settled {
+		if m.Node == k.Want.Lead && m.Voter && m.healthy() && m.Settled && !k.Tried[m.Node] {
 			return keeperMove{actTransfer, m.Node, m.Number}
 		}
 	}

@@ -61,6 +61,9 @@ type Config struct {
 	// ResolvePeer turns an address that is not a peer address, such as a member's HTTP address,
 	// into the peer address behind it. Nil: only peer addresses are understood.
 	ResolvePeer func(ctx context.Context, addr string) (string, error)
+	// Fatal is called, perhaps more than once, when a replica met an entry that it may not skip: the
+	// process must stop. Nil panics.
+	Fatal func(err error)
 	// Logger receives news; nil discards them.
 	Logger *slog.Logger
 }
@@ -73,6 +76,9 @@ func (c *Config) withDefaults() Config {
 	setIfZero(&d.LeaderSettle, 3*time.Second)
 	setIfZero(&d.DownAfter, 3*time.Second)
 	setIfZero(&d.StatusTimeout, time.Second)
+	if d.Fatal == nil {
+		d.Fatal = func(err error) { panic(err) }
+	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}

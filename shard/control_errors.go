@@ -30,6 +30,10 @@ var (
 	ErrLastNode = errors.New("shard: the last node cannot leave; stop it and delete its data folder instead")
 	// ErrNoSuchGroup: the cluster has no such group.
 	ErrNoSuchGroup = errors.New("shard: no such group")
+	// ErrBusy: an Init or Join is under way on this node.
+	ErrBusy = errors.New("shard: this node is founding or joining a cluster already")
+	// ErrClosing: the node is shutting down.
+	ErrClosing = errors.New("shard: the node is closing")
 	// ErrVersion: the cluster runs at a version that this program does not know.
 	ErrVersion = errors.New("shard: cluster version is not supported")
 )

@@ -135,7 +135,7 @@ func (w *simWorld) keep(id uint32) bool {
 		changed = changed || fresh != m.CaughtUp
 	}
 	want, _ := w.v.Group(id)
-	move := keeperStep(&groupSeen{Self: g.leader, Members: g.members, Want: want, Settled: true})
+	move := keeperStep(&groupSeen{Self: g.leader, Members: g.members, Want: want, Settled: true, Committed: true})
 	if move.Action != actNone {
 		w.log = append(w.log, fmt.Sprintf("group %d: %v %s/%d", id, move.Action, move.Node, move.Number))
 	}

@@ -56,7 +56,7 @@ func TestKeeperStep(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := keeperStep(&groupSeen{
-				Self: "a", Members: tt.members, Settled: tt.settled,
+				Self: "a", Members: tt.members, Settled: tt.settled, Committed: true,
 				Want: GroupInfo{ID: 1, Replicas: tt.want, NextReplica: tt.next, Lead: tt.lead},
 			})
 			if got != tt.step {

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/raftnode"
+)
+
+// replica is a group's replica that runs on this node.
+type replica struct {
+	id      uint32
+	number  uint64
+	group   *raftnode.Group
+	machine *groupMachine
+	// keyspace is nil for the control group.
+	keyspace *fsm.Keyspace
+	// wake asks the keeper to look.
+	wake chan struct{}
+	// stop ends the keeper, done is closed when it has ended.
+	stop, done chan struct{}
+	// serving is the epoch at which this replica, leading, has found its group to own all its slots;
+	// 0 before that.
+	serving atomic.Uint64
+}
+
+// ready is nil when the replica knows a leader and has applied what it has.
+func (r *replica) ready() error {
+	st := r.group.Status()
+	if st.Leader.Node == "" {
+		return fmt.Errorf("shard: group %d has no leader", r.id)
+	}
+	if st.Applied+catchUpLag < st.LastLog {
+		return fmt.Errorf("shard: group %d has applied %d of %d entries", r.id, st.Applied, st.LastLog)
+	}
+	return nil
+}
+
+// localReplicas lists the running replicas by group.
+func (n *Node) localReplicas() []*replica {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]*replica, 0, len(n.mu.replicas))
+	for _, r := range n.mu.replicas {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b *replica) int { return cmp.Compare(a.id, b.id) })
+	return out
+}
+
+func held(rs []*replica) []heldReplica {
+	out := make([]heldReplica, len(rs))
+	for i, r := range rs {
+		out[i] = heldReplica{Group: r.id, Number: r.number}
+	}
+	return out
+}
+
+// local returns the running replica of a group, nil when there is none.
+func (n *Node) local(group uint32) *replica {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.replicas[group]
+}
+
+// startControl starts this node's replica of the control group.
+func (n *Node) startControl(id *identity) error {
+	if err := n.rn.SetCluster(id.ClusterID); err != nil {
+		return fmt.Errorf("shard: start control group: %w", err)
+	}
+	return n.startReplica(controlGroup, id.Control, id.Phase == phaseFounding || id.Control == 1)
+}
+
+// startReplica starts a replica with its keeper. Callers are ordered: Open, then Init or Join, then
+// the agent.
+func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
+	r := &replica{id: group, number: number, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	id := n.book.Load()
+	opts := fsm.Options{Cluster: id.ClusterID, Group: group, Fatal: n.fatal}
+	if group == controlGroup {
+		r.machine = &groupMachine{Machine: fsm.NewMachine(controlTable(), n.control, opts)}
+	} else {
+		r.keyspace = fsm.NewKeyspace(n.table, fsm.KeyspaceConfig{HashKey: [16]byte(id.HashKey)})
+		r.machine = &groupMachine{Machine: fsm.NewMachine(n.table, r.keyspace, opts)}
+	}
+	g, err := n.rn.StartGroup(raftnode.GroupConfig{
+		Group: group, Replica: number, Machine: r.machine, Bootstrap: bootstrap,
+		Grows:          n.grows,
+		ClusterVersion: func() uint32 { return n.control.view.Load().ClusterVersion },
+		Events: raftnode.Events{
+			LeaderChanged: func(group uint32, hint raftnode.Hint) {
+				if group != controlGroup {
+					n.router.leaderChanged(group, hint)
+				}
+				kick(r.wake)
+				n.kick()
+			},
+			Leading:       func(uint32, bool) { kick(r.wake) },
+			ConfigChanged: func(uint32, uint64) { kick(r.wake) },
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("shard: start replica %d of group %d: %w", number, group, err)
+	}
+	r.group = g
+	n.mu.Lock()
+	n.mu.replicas[group] = r
+	n.mu.Unlock()
+	if group != controlGroup {
+		n.router.attach(group, g)
+		n.router.leaderChanged(group, g.Leader())
+	}
+	if !n.spawn(func() { defer close(r.done); n.keep(r) }) {
+		close(r.done)
+		return ErrClosing
+	}
+	return nil
+}
+
+// fatal is called when a machine met what it may not skip.
+func (n *Node) fatal(err error) {
+	n.log.Error("replica stopped", "error", err)
+	n.cfg.Fatal(err)
+}
+
+// grows tells whether a Sub may make data grow. Control commands are small and often free space.
+func (n *Node) grows(sub *fsm.Sub) bool {
+	body := sub.Body
+	for len(body) > 0 {
+		cmd, size, err := fsm.ParseCommand(body)
+		if err != nil {
+			return true
+		}
+		if s := n.table.Spec(cmd.Op); s != nil && s.DenyOOM {
+			return true
+		}
+		body = body[size:]
+	}
+	return false
+}
+
+// dropReplica stops a replica and deletes its data for good; its number never runs here again.
+func (n *Node) dropReplica(group uint32, number uint64) error {
+	if err := n.rn.PutMeta(goneKey(group), strconv.AppendUint(nil, number, 10)); err != nil {
+		return fmt.Errorf("shard: drop replica %d of group %d: %w", number, group, err)
+	}
+	n.mu.Lock()
+	r := n.mu.replicas[group]
+	delete(n.mu.replicas, group)
+	n.mu.Unlock()
+	if group != controlGroup {
+		n.router.detach(group)
+	}
+	if r != nil {
+		close(r.stop)
+		<-r.done
+	}
+	if err := n.rn.RemoveGroup(group); err != nil {
+		return fmt.Errorf("shard: drop replica %d of group %d: %w", number, group, err)
+	}
+	n.log.Info("replica deleted", "group", group, "replica", number)
+	return nil
+}
