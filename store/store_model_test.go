@@ -47,12 +47,17 @@ func slotsOf(keys []string) (slots []uint16) {
 	return slots
 }
 
-var (
-	genValue = rapid.OneOf(
-		rapid.SampledFrom([]string{"", "x", "y", strings.Repeat("v", 64), strings.Repeat("v", 65), strings.Repeat("w", 300)}),
-		rapid.StringN(0, 8, 16))
-	genDeadline = rapid.Int64Range(0, 40)
-)
+var genValue = rapid.OneOf(
+	rapid.SampledFrom([]string{"", "x", "y", strings.Repeat("v", 64), strings.Repeat("v", 65), strings.Repeat("w", 300)}),
+	rapid.StringN(0, 8, 16))
+
+// deadline draws one that is none, past or to come.
+func (h *harness) deadline(t *rapid.T) int64 {
+	if rapid.IntRange(0, 2).Draw(t, "no deadline") == 0 {
+		return 0
+	}
+	return max(0, h.now+rapid.Int64Range(-3, 30).Draw(t, "deadline"))
+}
 
 func (h *harness) next() uint64 { h.version += 3; return h.version }
 
@@ -76,7 +81,7 @@ func (h *harness) locked(t *rapid.T, f func(slot uint16, key string)) {
 func (h *harness) setString(t *rapid.T) {
 	h.locked(t, func(slot uint16, key string) {
 		v := genValue.Draw(t, "value")
-		meta := Meta{Flags: uint32(rapid.IntRange(0, 2).Draw(t, "flags")), Version: h.next(), ExpireAt: genDeadline.Draw(t, "deadline")}
+		meta := Meta{Flags: uint32(rapid.IntRange(0, 2).Draw(t, "flags")), Version: h.next(), ExpireAt: h.deadline(t)}
 		buf := []byte(v)
 		h.s.SetString(slot, []byte(key), buf, meta)
 		for i := range buf {
@@ -122,12 +127,12 @@ func (h *harness) metaAndDelete(t *rapid.T) {
 		var got bool
 		switch rapid.IntRange(0, 2).Draw(t, "what") {
 		case 0:
-			at := genDeadline.Draw(t, "deadline")
+			at := h.deadline(t)
 			if got = h.s.SetExpire(slot, []byte(key), at); e != nil {
 				e.meta.ExpireAt = at
 			}
 		case 1:
-			meta := Meta{Flags: 7, Version: h.next(), ExpireAt: genDeadline.Draw(t, "deadline")}
+			meta := Meta{Flags: 7, Version: h.next(), ExpireAt: h.deadline(t)}
 			if got = h.s.SetMeta(slot, []byte(key), meta); e != nil {
 				e.meta = meta
 			}
