@@ -226,24 +226,40 @@ func (v *View) removeNode(c *cmdRemoveNode) (bool, error) {
 }
 
 func (v *View) setReplicas(c *cmdSetReplicas) (bool, error) {
+	seen := make(map[uint32]bool, len(c.Groups))
+	for i := range c.Groups {
+		r := &c.Groups[i]
+		if seen[r.Group] {
+			return false, refuse("group %d is listed twice", r.Group)
+		}
+		seen[r.Group] = true
+		if err := v.setGroup(r); err != nil {
+			return false, err
+		}
+	}
+	return len(c.Groups) > 0, nil
+}
+
+// setGroup retargets one group.
+func (v *View) setGroup(c *groupReplicas) error {
 	i, ok := v.groupIndex(c.Group)
 	if !ok {
-		return false, refuse("there is no group %d", c.Group)
+		return refuse("there is no group %d", c.Group)
 	}
 	if v.Groups[i].Rev != c.If {
-		return false, ErrConflict
+		return ErrConflict
 	}
 	if len(c.Voters)%2 == 0 || len(c.Voters)+len(c.Learners) > MaxNodes {
-		return false, refuse("%d voters and %d learners: voters must be odd in number", len(c.Voters), len(c.Learners))
+		return refuse("%d voters and %d learners: voters must be odd in number", len(c.Voters), len(c.Learners))
 	}
 	role := make(map[string]Role, len(c.Voters)+len(c.Learners))
 	want := slices.Concat(c.Voters, c.Learners)
 	for k, node := range want {
 		if _, twice := role[node]; twice {
-			return false, refuse("node %s is listed twice", node)
+			return refuse("node %s is listed twice", node)
 		}
 		if _, member := v.nodeIndex(node); !member {
-			return false, refuse("node %s is no member", node)
+			return refuse("node %s is no member", node)
 		}
 		role[node] = RoleVoter
 		if k >= len(c.Voters) {
@@ -269,7 +285,7 @@ func (v *View) setReplicas(c *cmdSetReplicas) (bool, error) {
 	if r, holds := g.replicaOn(g.Lead); !holds || r.Role != RoleVoter {
 		g.Lead = ""
 	}
-	return true, nil
+	return nil
 }
 
 func (v *View) forget(c *cmdForget) (bool, error) {

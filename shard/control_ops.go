@@ -58,13 +58,10 @@ type (
 	cmdRemoveNode struct {
 		Node string `json:"node"`
 	}
-	// cmdSetReplicas says which nodes shall hold a group. A listed node without replica gets a new
-	// number; a replica whose node is not listed becomes gone.
+	// cmdSetReplicas says which nodes shall hold some groups, all of it or nothing. A listed node
+	// without replica gets a new number; a replica whose node is not listed becomes gone.
 	cmdSetReplicas struct {
-		Group    uint32   `json:"group"`
-		If       uint64   `json:"if"`
-		Voters   []string `json:"voters"`
-		Learners []string `json:"learners"`
+		Groups []groupReplicas `json:"groups"`
 	}
 	// cmdForget drops a gone replica, after it left its group's membership; one that is dropped
 	// already changes nothing.
@@ -84,6 +81,14 @@ type (
 		Settings Settings `json:"settings"`
 	}
 )
+
+// groupReplicas says which nodes shall hold a group that has not changed since If.
+type groupReplicas struct {
+	Group    uint32   `json:"group"`
+	If       uint64   `json:"if"`
+	Voters   []string `json:"voters"`
+	Learners []string `json:"learners"`
+}
 
 // slotRun gives slots [Start, Start+Len) to Group.
 type slotRun struct {

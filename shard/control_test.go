@@ -99,7 +99,7 @@ func TestControlNodes(t *testing.T) {
 	refused(t, v, ErrRefused, &cmdAddNode{Node: testNode("n2")})
 	refused(t, v, ErrRefused, &cmdRemoveNode{Node: "n2"}) // still a member of group 0
 	g, _ = v.Group(0)
-	v = mustApply(t, v, &cmdSetReplicas{Group: 0, If: g.Rev, Voters: []string{"n1"}})
+	v = mustApply(t, v, &cmdSetReplicas{Groups: []groupReplicas{{Group: 0, If: g.Rev, Voters: []string{"n1"}}}})
 	v = mustApply(t, v, &cmdForget{Group: 0, Number: 2}, &cmdForget{Group: 0, Number: 2}, &cmdRemoveNode{Node: "n2"})
 	if _, ok := v.Node("n2"); ok {
 		t.Error("node is still listed")
@@ -112,18 +112,22 @@ func TestControlNodes(t *testing.T) {
 func TestControlReplicas(t *testing.T) {
 	v := mustApply(t, emptyView(), foundCommand(1, 3), &cmdAddNode{Node: testNode("n2")}, &cmdAddNode{Node: testNode("n3")})
 	g, _ := v.Group(1)
-	for _, c := range []*cmdSetReplicas{
+	one := func(r groupReplicas) *cmdSetReplicas { return &cmdSetReplicas{Groups: []groupReplicas{r}} }
+	for _, r := range []groupReplicas{
 		{Group: 1, If: g.Rev, Voters: []string{"n1", "n2"}},
 		{Group: 1, If: g.Rev, Voters: nil, Learners: []string{"n1"}},
 		{Group: 1, If: g.Rev, Voters: []string{"n1"}, Learners: []string{"n1"}},
 		{Group: 1, If: g.Rev, Voters: []string{"nobody"}},
 		{Group: 9, If: g.Rev, Voters: []string{"n1"}},
 	} {
-		refused(t, v, ErrRefused, c)
+		refused(t, v, ErrRefused, one(r))
 	}
-	refused(t, v, ErrConflict, &cmdSetReplicas{Group: 1, If: g.Rev + 7, Voters: []string{"n1"}})
+	twice := one(groupReplicas{Group: 1, If: g.Rev, Voters: []string{"n2"}})
+	twice.Groups = append(twice.Groups, groupReplicas{Group: 9, If: g.Rev, Voters: []string{"n1"}})
+	refused(t, v, ErrRefused, twice)
+	refused(t, v, ErrConflict, &cmdSetReplicas{Groups: []groupReplicas{{Group: 1, If: g.Rev + 7, Voters: []string{"n1"}}}})
 
-	v = mustApply(t, v, &cmdSetReplicas{Group: 1, If: g.Rev, Voters: []string{"n3", "n2", "n1"}})
+	v = mustApply(t, v, &cmdSetReplicas{Groups: []groupReplicas{{Group: 1, If: g.Rev, Voters: []string{"n3", "n2", "n1"}}}})
 	g, _ = v.Group(1)
 	want := []ReplicaInfo{{"n1", 1, RoleVoter}, {"n3", 2, RoleVoter}, {"n2", 3, RoleVoter}}
 	if !slices.Equal(g.Replicas, want) || g.NextReplica != 4 {
@@ -135,19 +139,19 @@ func TestControlReplicas(t *testing.T) {
 	g, _ = v.Group(1)
 
 	// n3 is dropped and comes back before it was forgotten: the same number. After: a new one.
-	v = mustApply(t, v, &cmdSetReplicas{Group: 1, If: g.Rev, Voters: []string{"n1"}, Learners: []string{"n2"}})
+	v = mustApply(t, v, &cmdSetReplicas{Groups: []groupReplicas{{Group: 1, If: g.Rev, Voters: []string{"n1"}, Learners: []string{"n2"}}}})
 	g, _ = v.Group(1)
 	if r, _ := g.replicaOn("n3"); r.Role != RoleGone || g.Lead != "" {
 		t.Fatalf("after dropping n3: %+v", g)
 	}
-	v = mustApply(t, v, &cmdSetReplicas{Group: 1, If: g.Rev, Voters: []string{"n3"}, Learners: []string{"n2"}})
+	v = mustApply(t, v, &cmdSetReplicas{Groups: []groupReplicas{{Group: 1, If: g.Rev, Voters: []string{"n3"}, Learners: []string{"n2"}}}})
 	g, _ = v.Group(1)
 	if r, _ := g.replicaOn("n3"); r.Role != RoleVoter || r.Number != 2 {
 		t.Fatalf("after taking n3 back: %+v", g)
 	}
 	v = mustApply(t, v, &cmdForget{Group: 1, Number: 1}, &cmdForget{Group: 1, Number: 1})
 	g, _ = v.Group(1)
-	v = mustApply(t, v, &cmdSetReplicas{Group: 1, If: g.Rev, Voters: []string{"n3", "n2", "n1"}})
+	v = mustApply(t, v, &cmdSetReplicas{Groups: []groupReplicas{{Group: 1, If: g.Rev, Voters: []string{"n3", "n2", "n1"}}}})
 	g, _ = v.Group(1)
 	if r, _ := g.replicaOn("n1"); r.Number != 4 {
 		t.Fatalf("number reused: %+v", g)
@@ -217,7 +221,7 @@ func digestOf(s *controlState) (sum [16]byte) {
 func FuzzControlApply(f *testing.F) {
 	for _, arg := range []any{
 		foundCommand(2, 3), &cmdAddNode{Node: testNode("n2")}, &cmdLeaveNode{Node: "n1"}, &cmdForget{Group: 1, Number: 1},
-		&cmdSetReplicas{Group: 1, If: 1, Voters: []string{"n1"}}, &cmdPrefer{Group: 1, If: 1, Node: "n1"}, &cmdSettings{If: 1},
+		&cmdSetReplicas{Groups: []groupReplicas{{Group: 1, If: 1, Voters: []string{"n1"}}}}, &cmdPrefer{Group: 1, If: 1, Node: "n1"}, &cmdSettings{If: 1},
 	} {
 		c := controlCommand(arg)
 		f.Add(uint16(c.Op), c.Args[0])

@@ -39,7 +39,8 @@ func (v *View) replicasOf(node string, control bool) int {
 	return n
 }
 
-// placeData retargets the first data group whose replicas are not where they should be.
+// placeData retargets all data groups whose replicas are not where they should be, at once: a plan
+// that is carried out in part would be another one the next time.
 func placeData(v *View, up map[string]bool) any {
 	var nodes []placeNode
 	for _, n := range v.Nodes {
@@ -55,6 +56,7 @@ func placeData(v *View, up map[string]bool) any {
 		}
 	}
 	placed := place(nodes, groups, v.Settings.Replicas)
+	c := new(cmdSetReplicas)
 	for i := range v.Groups {
 		g := &v.Groups[i]
 		want := placed[g.ID]
@@ -62,32 +64,32 @@ func placeData(v *View, up map[string]bool) any {
 		if g.ID == controlGroup || len(want) < min(v.Settings.Replicas, len(nodes)) {
 			continue
 		}
-		if c := retarget(g, want, oddBelow(len(want))); c != nil {
-			return c
+		if r, differs := retarget(g, want, oddBelow(len(want))); differs {
+			c.Groups = append(c.Groups, r)
 		}
 	}
-	return nil
+	if len(c.Groups) == 0 {
+		return nil
+	}
+	return c
 }
 
 // oddBelow is the largest odd number that is at most n, for n ≥ 1.
 func oddBelow(n int) int { return n - 1 + n%2 }
 
-// retarget returns the command that gives a group these nodes, votes of them voters: present
-// voters first, then the order of want. It returns nil when that is so already.
-func retarget(g *GroupInfo, want []string, votes int) any {
+// retarget gives a group these nodes, votes of them voters: present voters first, then the order of
+// want. differs is false when that is so already.
+func retarget(g *GroupInfo, want []string, votes int) (r groupReplicas, differs bool) {
 	order := slices.Clone(want)
 	votesNow := func(node string) bool { r, ok := g.replicaOn(node); return ok && r.Role == RoleVoter }
 	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(rank(votesNow(b)), rank(votesNow(a))) })
-	c := &cmdSetReplicas{Group: g.ID, If: g.Rev, Voters: order[:votes:votes], Learners: order[votes:]}
-	slices.Sort(c.Voters)
-	slices.Sort(c.Learners)
+	r = groupReplicas{Group: g.ID, If: g.Rev, Voters: order[:votes:votes], Learners: order[votes:]}
+	slices.Sort(r.Voters)
+	slices.Sort(r.Learners)
 	voters, learners := g.nodesWith(RoleVoter), g.nodesWith(RoleLearner)
 	slices.Sort(voters)
 	slices.Sort(learners)
-	if slices.Equal(voters, c.Voters) && slices.Equal(learners, c.Learners) {
-		return nil
-	}
-	return c
+	return r, !slices.Equal(voters, r.Voters) || !slices.Equal(learners, r.Learners)
 }
 
 // controlVotes is how many voters the control group has among n nodes that stay.
@@ -123,7 +125,11 @@ func placeControl(v *View, up map[string]bool) any {
 	votes := controlVotes(len(stay))
 	voters := pickControl(v, &g, stay, votes, up)
 	rest := slices.DeleteFunc(slices.Concat(stay, drain), func(id string) bool { return slices.Contains(voters, id) })
-	return retarget(&g, slices.Concat(voters, rest), votes)
+	r, differs := retarget(&g, slices.Concat(voters, rest), votes)
+	if !differs {
+		return nil
+	}
+	return &cmdSetReplicas{Groups: []groupReplicas{r}}
 }
 
 // pickControl chooses voters one by one: present voters in contact, other present voters, then nodes

@@ -191,7 +191,7 @@ func (p *placement) drop(gi, ni int) {
 }
 
 // release lets go what is too much: first in groups that have more than they want, then on nodes
-// over quota. Doubled zones go first, then low ranks.
+// over quota. Doubled zones go first, then groups that lost nothing yet, then low ranks.
 func (p *placement) release() {
 	for gi := range p.groups {
 		for len(p.held[gi]) > p.want {
@@ -216,6 +216,7 @@ func (p *placement) release() {
 		slices.SortFunc(held, func(a, b int) int {
 			return cmp.Or(
 				cmp.Compare(p.inZone(b, ni), p.inZone(a, ni)),
+				cmp.Compare(len(p.held[b]), len(p.held[a])),
 				cmp.Compare(p.score[a][ni], p.score[b][ni]),
 				cmp.Compare(a, b))
 		})
