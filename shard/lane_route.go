@@ -14,6 +14,9 @@ type route struct {
 	group uint32
 	local atomic.Pointer[localReplica]
 	hint  atomic.Pointer[raftnode.Hint] // never nil
+	// told is the last hint that callers were woken for. A hint that was refused and is learnt again
+	// from the local replica is no news: waking for it would spin.
+	told atomic.Pointer[raftnode.Hint]
 	// turn walks over the replicas while no leader is known.
 	turn  atomic.Uint32
 	lane  lane
@@ -34,7 +37,6 @@ func newRoute(r *Router, group uint32) *route {
 type target struct {
 	local localGroup
 	node  string
-	term  uint64
 }
 
 // target chooses by what is known now: the local replica if it leads, else the node of the hint
@@ -52,26 +54,23 @@ func (rt *route) target() target {
 	}
 	h := rt.hint.Load()
 	if h.Node == rt.r.cfg.Self && local != nil {
-		return target{local: local.localGroup, term: h.Term}
+		return target{local: local.localGroup}
 	}
 	if h.Node != "" && h.Node != rt.r.cfg.Self && rt.r.cfg.Link != nil {
-		return target{node: h.Node, term: h.Term}
+		return target{node: h.Node}
 	}
-	return rt.next(local)
+	return rt.next()
 }
 
-func (rt *route) next(local *localReplica) target {
-	var replicas []string
-	if m := rt.r.m.Load(); m != nil {
-		replicas = m.Groups[rt.group].Replicas
-	}
-	for range replicas {
-		node := replicas[int(rt.turn.Add(1))%len(replicas)]
-		if node != rt.r.cfg.Self && rt.r.cfg.Link != nil {
-			return target{node: node}
-		}
-		if node == rt.r.cfg.Self && local != nil {
-			return target{local: local.localGroup}
+// next is the other replicas' turn: this node does not lead.
+func (rt *route) next() target {
+	if m := rt.r.m.Load(); m != nil && rt.r.cfg.Link != nil {
+		replicas := m.Groups[rt.group].Replicas
+		for range replicas {
+			node := replicas[int(rt.turn.Add(1)%uint32(len(replicas)))]
+			if node != rt.r.cfg.Self {
+				return target{node: node}
+			}
 		}
 	}
 	return target{}
@@ -88,6 +87,9 @@ func (rt *route) learn(h raftnode.Hint) bool {
 			return false
 		}
 		if rt.hint.CompareAndSwap(cur, &h) {
+			if old := rt.told.Swap(&h); old != nil && *old == h {
+				return false
+			}
 			rt.r.tell()
 			return true
 		}

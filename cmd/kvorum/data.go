@@ -18,14 +18,11 @@ import (
 
 func newGet(io stdio) *cobra.Command {
 	var e endpoint
-	var stale, replicas bool
+	var stale bool
 	c := e.command(io, &cobra.Command{
 		Use: "get KEY", Short: "Print a key's value; exit code 4 when it does not exist", Args: cobra.ExactArgs(1),
 		Long: "Prints the raw value followed by a line break; -o json prints value, version and time to live.",
 	}, func(ctx context.Context, a *api, args []string) error {
-		if replicas {
-			return getReplicas(ctx, io.out, a, args[0])
-		}
 		q := url.Values{}
 		if stale {
 			q.Set("consistency", "stale")
@@ -41,7 +38,6 @@ func newGet(io stdio) *cobra.Command {
 		return err
 	})
 	c.Flags().BoolVar(&stale, "stale", false, "read the asked node's own replica, which may be behind")
-	c.Flags().BoolVar(&replicas, "replicas", false, "show every replica's copy, newest first")
 	return c
 }
 
@@ -50,14 +46,6 @@ func missing(err error, key string) error {
 		return &exitError{exitNotFound, fmt.Errorf("%q does not exist", key)}
 	}
 	return err
-}
-
-func getReplicas(ctx context.Context, out io.Writer, a *api, key string) error {
-	var list json.RawMessage
-	if err := a.get(ctx, "/v1/replicas/"+keyPath(key)[len("/v1/kv/"):], &list); err != nil {
-		return missing(err, key)
-	}
-	return printJSON(out, list)
 }
 
 func newSet(io stdio) *cobra.Command {

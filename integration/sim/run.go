@@ -182,3 +182,22 @@ func registerOps(ops []history.Op) (out []history.Op) {
 	}
 	return out
 }
+
+// compareDigests says whether every replica of every group stands at one index with one digest; bad
+// is the proof that two replicas differ at the same index.
+func compareDigests(digests []shard.ReplicaDigest, want int) (same bool, bad error) {
+	at := map[uint32]shard.ReplicaDigest{}
+	same = len(digests) >= want
+	for _, d := range digests {
+		o, seen := at[d.Group]
+		switch {
+		case !seen:
+			at[d.Group] = d
+		case o.Applied != d.Applied:
+			same = false
+		case o.Digest != d.Digest:
+			return false, fmt.Errorf("sim: group %d at index %d: node %s has digest %s, node %s has %s", d.Group, d.Applied, o.Node, o.Digest, d.Node, d.Digest)
+		}
+	}
+	return same, nil
+}
