@@ -14,13 +14,14 @@ const (
 	maxReserveBytes = 64 << 20
 	// reserveShare of the disk reserve is held by the reserve file.
 	reserveShare = 4
-	// lowSnapshotBytes: while the disk is low, a group is snapshotted after this much log at the
-	// latest, or half its last snapshot if that is more, so that its log can be cut.
-	lowSnapshotBytes = 4 << 20
+	// lowSnapshotShare of the reserve file is how much log a group writes before its next snapshot
+	// while the disk is low, or half its last snapshot if that is more.
+	lowSnapshotShare = 4
 )
 
-// diskReserve watches the free space and holds a file that can be given up, so that a snapshot, and
-// with it the cutting of the log, is possible on a disk that others filled.
+// diskReserve watches the free space and holds a file that is given up when an append finds no space
+// or a snapshot might not: on a disk that others filled, a leader can then still be elected, delete,
+// take the snapshots that let logs be cut, and serve reads.
 type diskReserve struct {
 	n    *Node
 	path string
@@ -69,6 +70,10 @@ func (d *diskReserve) check() {
 			low = true
 		}
 	}
+	d.setLow(low, free)
+}
+
+func (d *diskReserve) setLow(low bool, free uint64) {
 	if d.n.low.Swap(low) == low {
 		return
 	}
@@ -109,9 +114,25 @@ func (d *diskReserve) makeRoom(size int64) {
 	if err != nil || free > uint64(2*size)+d.size() {
 		return
 	}
+	d.giveUp()
+}
+
+// exhausted notes that an append found no space.
+func (d *diskReserve) exhausted() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.setLow(true, 0)
+	if d.mu.held {
+		d.giveUp()
+	}
+}
+
+// giveUp removes the reserve file; the caller holds the lock.
+func (d *diskReserve) giveUp() {
 	if err := d.n.h.FS.Remove(d.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		d.n.log.Warn("cannot give up the reserve file", "error", err)
 		return
 	}
 	d.mu.held = false
+	d.n.log.Warn("gave up the reserve file")
 }

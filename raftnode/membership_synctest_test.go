@@ -116,6 +116,7 @@ func TestStuckTransferRestarts(t *testing.T) {
 			b.write(fmt.Sprintf("k%d", i), fmt.Sprint(i))
 		}
 		lead := b.leader()
+		time.Sleep(time.Second) // until the reaper has seen the last write
 		in := lead.group.inst.Load()
 		in.noteTransfer(raft.ErrLeadershipTransferInProgress)
 		b.waitFor("a restart in place", func() bool {

@@ -3,6 +3,7 @@
 package raftnode
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,6 +100,9 @@ func (m *meter) StoreLogs(logs []*raft.Log) error {
 	m.calls.Add(1)
 	if m.n.overdue.Load() {
 		m.n.checkOverdue()
+	}
+	if errors.Is(err, logstore.ErrNoSpace) {
+		m.n.reserve.exhausted()
 	}
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func (g *Group) snapshotDue() int64 {
 	bytes, _ := g.logs.logged()
 	due := max(g.n.cfg.SnapshotLogBytes, g.snaps.size())
 	if g.n.low.Load() {
-		due = min(due, max(g.snaps.size()/2, lowSnapshotBytes))
+		due = min(due, max(g.snaps.size()/2, int64(g.n.reserve.size()/lowSnapshotShare)))
 	}
 	switch {
 	case bytes < due:
