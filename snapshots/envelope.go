@@ -46,14 +46,14 @@ func (m *Meta) append(dst []byte) ([]byte, error) {
 	dst = append(dst, fileMagic...)
 	dst = binary.LittleEndian.AppendUint16(dst, fileVersion)
 	dst = append(dst, 0, 0)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(n)) //nolint:gosec // at most MaxMeta
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
 	dst = binary.LittleEndian.AppendUint64(dst, m.Index)
 	dst = binary.LittleEndian.AppendUint64(dst, m.Term)
 	dst = binary.LittleEndian.AppendUint64(dst, m.ConfigurationIndex)
 	dst = binary.LittleEndian.AppendUint32(dst, m.Group)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Cluster))) //nolint:gosec // at most MaxMeta
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Cluster)))
 	dst = append(dst, m.Cluster...)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Configuration))) //nolint:gosec // at most MaxMeta
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Configuration)))
 	dst = append(dst, m.Configuration...)
 	return appendCRC(dst, dst[start:]), nil
 }
@@ -118,7 +118,7 @@ func readEnvelope(f host.File) (m Meta, start int64, sum uint32, err error) {
 		return Meta{}, 0, 0, err
 	}
 	m.Size = size - start - trailerSize
-	if binary.LittleEndian.Uint32(tail[12:]) != crc(tail[:12]) || binary.LittleEndian.Uint64(tail[:]) != uint64(m.Size) { //nolint:gosec // not negative
+	if binary.LittleEndian.Uint32(tail[12:]) != crc(tail[:12]) || binary.LittleEndian.Uint64(tail[:]) != uint64(m.Size) {
 		return Meta{}, 0, 0, fmt.Errorf("%w: trailer at byte %d", ErrCorrupt, size-trailerSize)
 	}
 	return m, start, binary.LittleEndian.Uint32(tail[8:]), nil
@@ -137,7 +137,7 @@ func readAt(f host.File, p []byte, off int64) error {
 
 func appendTrailer(dst []byte, size int64, sum uint32) []byte {
 	start := len(dst)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(size)) //nolint:gosec // not negative
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(size))
 	dst = binary.LittleEndian.AppendUint32(dst, sum)
 	return appendCRC(dst, dst[start:])
 }

@@ -72,7 +72,7 @@ func (h *Header) append(dst []byte) ([]byte, error) {
 	dst = appendField32(dst, tagClusterVersion, h.ClusterVersion)
 	if h.Cluster != "" {
 		dst = append(dst, tagCluster)
-		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(h.Cluster))) //nolint:gosec // checked above
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(h.Cluster)))
 		dst = append(dst, h.Cluster...)
 	}
 	dst = appendField32(dst, tagGroup, h.Group)
@@ -83,7 +83,7 @@ func (h *Header) append(dst []byte) ([]byte, error) {
 	if n > MaxHeader {
 		return nil, fmt.Errorf("header of %d bytes: %w", n, ErrTooLarge)
 	}
-	binary.LittleEndian.PutUint32(dst[start+12:], uint32(n)) //nolint:gosec // checked above
+	binary.LittleEndian.PutUint32(dst[start+12:], uint32(n))
 	return appendCRC(dst, dst[start:]), nil
 }
 

@@ -143,7 +143,7 @@ func (r *Reader) next() (Section, error) {
 	if n > MaxSection {
 		return Section{}, r.corrupt("length of a section")
 	}
-	if r.data, err = r.take(r.data[:0], int64(n)); err != nil { //nolint:gosec // at most MaxSection
+	if r.data, err = r.take(r.data[:0], int64(n)); err != nil {
 		return Section{}, err
 	}
 	s.Data = r.data

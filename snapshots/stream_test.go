@@ -47,7 +47,7 @@ func parse(r io.Reader) (h Header, parts []part, err error) {
 	}
 	for {
 		s, err := sr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return sr.Header(), parts, nil
 		}
 		if err != nil {
@@ -117,12 +117,14 @@ func (r iotestOneByte) Read(p []byte) (int, error) { return r.r.Read(p[:min(len(
 
 // small is a stream of a packed block, stored of an incompressible one.
 func small(t testing.TB) []byte {
+	t.Helper()
 	return stream(t, fullHeader(), []part{
 		{1, 0, []byte("shell")}, {2, 12739, bytes.Repeat([]byte("kvorum "), 60)}, {2, 12740, nil}, {3, 1, noise(40, 1)},
 	})
 }
 
 func stored(t testing.TB) []byte {
+	t.Helper()
 	return stream(t, fullHeader(), []part{{1, 0, noise(90, 2)}, {2, 5, noise(40, 1)}})
 }
 
@@ -294,6 +296,7 @@ func TestStreamLimits(t *testing.T) {
 }
 
 func zstdOf(t testing.TB, p []byte) []byte {
+	t.Helper()
 	w, err := NewWriter(io.Discard, Header{})
 	if err != nil {
 		t.Fatal(err)

@@ -100,8 +100,8 @@ func (w *Writer) flush() {
 	}
 	f := w.frame
 	f[0], f[1] = kindBlock, codec
-	binary.LittleEndian.PutUint32(f[4:], uint32(len(w.raw)))  //nolint:gosec // at most BlockSize
-	binary.LittleEndian.PutUint32(f[8:], uint32(len(f)-head)) //nolint:gosec // at most BlockSize
+	binary.LittleEndian.PutUint32(f[4:], uint32(len(w.raw)))
+	binary.LittleEndian.PutUint32(f[8:], uint32(len(f)-head))
 	binary.LittleEndian.PutUint32(f[head-crcSize:], crc(f[:head-crcSize]))
 	w.frame = appendCRC(f, f[head:])
 	w.put(w.frame)

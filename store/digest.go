@@ -80,7 +80,7 @@ func (s *Store) Digest(slot uint16) (sum [16]byte) {
 		d.u64(r.Seq)
 		d.u64(uint64(r.Code))
 		d.u64(r.Version)
-		d.u64(uint64(r.At)) //nolint:gosec // a bit pattern
+		d.u64(uint64(r.At))
 		d.bytes(r.Reply)
 		d.end()
 	}
@@ -91,7 +91,7 @@ func (s *Store) Digest(slot uint16) (sum [16]byte) {
 		d.u64(uint64(e.typ))
 		d.u64(uint64(e.flags))
 		d.u64(e.version)
-		d.u64(uint64(e.expireAt)) //nolint:gosec // a bit pattern
+		d.u64(uint64(e.expireAt))
 		if e.coll != nil {
 			e.coll.absorb(d)
 		} else {
@@ -106,7 +106,7 @@ func (s *Store) Digest(slot uint16) (sum [16]byte) {
 }
 
 func (l *List) absorb(d *digester) {
-	d.u64(uint64(l.n)) //nolint:gosec // a length
+	d.u64(uint64(l.n))
 	l.Range(0, l.n, func(elem []byte) bool {
 		d.bytes(elem)
 		return true
@@ -116,7 +116,7 @@ func (l *List) absorb(d *digester) {
 // absorb: the visible order of a small hash is state of its own; that of a large one follows from
 // its fields and Config.HashKey, so the fields are summed and the digest does not depend on the key.
 func (h *Hash) absorb(d *digester) {
-	d.u64(uint64(h.Len())) //nolint:gosec // a length
+	d.u64(uint64(h.Len()))
 	if h.large == nil {
 		d.u64(0)
 		h.Each(func(field, value []byte) bool {

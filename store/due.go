@@ -21,7 +21,7 @@ func dueLess(a, b *node[entry]) bool {
 
 func (h *dueHeap) put(i int, nd *node[entry]) {
 	h.nodes[i] = nd
-	nd.val.dueAt = int32(i) + 1 //nolint:gosec // a slot holds fewer than 2^31 keys
+	nd.val.dueAt = int32(i) + 1
 }
 
 func (h *dueHeap) push(nd *node[entry]) {
@@ -145,7 +145,7 @@ func (d *dueIndex) settle(slot uint16) {
 
 func (d *dueIndex) put(i int, slot uint16) {
 	d.heap[i] = slot
-	d.place[slot] = int32(i) + 1 //nolint:gosec // at most Slots
+	d.place[slot] = int32(i) + 1
 }
 
 func (d *dueIndex) fix(i int, slot uint16) {

@@ -58,7 +58,7 @@ func (c *cursor) uv(what string) uint64 {
 
 // time reads a non-negative number of milliseconds.
 func (c *cursor) time(what string) int64 {
-	v := int64(c.uv(what)) //nolint:gosec // checked below
+	v := int64(c.uv(what))
 	if v < 0 {
 		c.fail(ErrSectionCorrupt, what)
 		return 0
@@ -70,11 +70,11 @@ func (c *cursor) time(what string) int64 {
 // left can hold.
 func (c *cursor) count(size int, what string) int {
 	n := c.uv(what)
-	if n > uint64(c.left()/size) { //nolint:gosec // not negative
+	if n > uint64(c.left()/size) {
 		c.fail(ErrSectionCorrupt, what)
 		return 0
 	}
-	return int(n) //nolint:gosec // at most len(p)
+	return int(n)
 }
 
 // bytes aliases the section.
@@ -145,7 +145,7 @@ func (c *cursor) entry(hash hasher, slot uint16, t *slotTable) {
 	m := Meta{Version: c.uv("version")}
 	if fields&fieldFlags != 0 {
 		v := c.uv("flags")
-		if m.Flags = uint32(v); v == 0 || v>>32 != 0 { //nolint:gosec // checked in the same line
+		if m.Flags = uint32(v); v == 0 || v>>32 != 0 {
 			c.fail(ErrSectionCorrupt, "flags")
 		}
 	}

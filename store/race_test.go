@@ -83,6 +83,7 @@ func TestReadersBesideTheWriter(t *testing.T) {
 
 // checkFrozen makes a view and lets another goroutine compare it with the digests of now.
 func checkFrozen(t *testing.T, s *Store, wg *sync.WaitGroup, keys int, key func(int) []byte) {
+	t.Helper()
 	v, err := s.View()
 	if err != nil {
 		t.Error(err)

@@ -51,7 +51,7 @@ func (s *Store) touch(nd *node[entry], tick uint32) {
 	word := &nd.val.recency
 	was := word.Load()
 	if !s.clock.frequency.Load() {
-		if uint32(was) != tick { //nolint:gosec // the low half
+		if uint32(was) != tick {
 			word.CompareAndSwap(was, was&^0xffffffff|uint64(tick))
 		}
 		return
@@ -73,12 +73,12 @@ func (s *Store) stamp(nd *node[entry]) {
 
 // frequencyAt is the access counter of a word, decayed until tick.
 func frequencyAt(word uint64, tick uint32) uint8 {
-	count := uint8(word >> 32)                 //nolint:gosec // one byte of the word
-	idle := (tick - uint32(word)) & 0x7fffffff //nolint:gosec // ticks wrap around
+	count := uint8(word >> 32)
+	idle := (tick - uint32(word)) & 0x7fffffff
 	if idle > 1<<30 {
 		idle = 0 // touched after tick, by a caller whose clock is ahead
 	}
-	return count - uint8(min(uint32(count), idle/frequencyDecay)) //nolint:gosec // at most count
+	return count - uint8(min(uint32(count), idle/frequencyDecay))
 }
 
 // mix is the finaliser of SplitMix64.

@@ -163,7 +163,7 @@ func (p *sampler) weigh(s *Store, r *SampleRequest) (total int64) {
 		if volatile {
 			n = &s.slots[i].timed
 		}
-		if w := int64(n.Load()); w > 0 && (r.Skip == nil || !r.Skip(uint16(i))) { //nolint:gosec // i < Slots
+		if w := int64(n.Load()); w > 0 && (r.Skip == nil || !r.Skip(uint16(i))) {
 			total += w
 		}
 		p.weights[i] = total
@@ -179,7 +179,7 @@ func (p *sampler) all(s *Store, r *SampleRequest) {
 			continue
 		}
 		before = sum
-		slot := uint16(i) //nolint:gosec // i < Slots
+		slot := uint16(i)
 		s.RLock(slot)
 		if t := s.slots[slot].t; t != nil {
 			t.ascend(0, func(nd *node[entry]) bool {
@@ -197,12 +197,12 @@ func (p *sampler) draw(s *Store, r *SampleRequest, total int64, draws int) {
 	points := make([]int64, draws)
 	for i := range points {
 		dice++
-		points[i] = int64(mix(dice) % uint64(total)) //nolint:gosec // below total
+		points[i] = int64(mix(dice) % uint64(total))
 	}
 	slices.Sort(points)
 	for i := 0; i < draws; {
 		at := sort.Search(Slots, func(j int) bool { return p.weights[j] > points[i] })
-		slot := uint16(at) //nolint:gosec // at < Slots
+		slot := uint16(at)
 		s.RLock(slot)
 		for ; i < draws && points[i] < p.weights[at]; i++ {
 			dice++
@@ -248,14 +248,14 @@ func (p *sampler) consider(r *SampleRequest, slot uint16, nd *node[entry], tie u
 		bytes: e.cost(len(nd.key)).LogicalBytes,
 	}
 	word := e.recency.Load()
-	idle := int64(int32(r.Tick - uint32(word))) //nolint:gosec // ticks wrap around
+	idle := int64(int32(r.Tick - uint32(word)))
 	switch r.Policy {
 	case AllKeysLRU, VolatileLRU:
-		c.score = uint64(idle + 1<<32) //nolint:gosec // positive
+		c.score = uint64(idle + 1<<32)
 	case AllKeysLFU, VolatileLFU:
-		c.score = uint64(frequencyMax-frequencyAt(word, r.Tick))<<34 + uint64(idle+1<<32) //nolint:gosec // positive
+		c.score = uint64(frequencyMax-frequencyAt(word, r.Tick))<<34 + uint64(idle+1<<32)
 	case VolatileTTL:
-		c.score = ^uint64(e.expireAt) //nolint:gosec // deadlines are not negative
+		c.score = ^uint64(e.expireAt)
 	case AllKeysRandom, VolatileRandom, NoEviction:
 	}
 	p.found = append(p.found, c)

@@ -81,7 +81,7 @@ func appendEntry(dst []byte, nd *node[entry]) []byte {
 		dst = binary.AppendUvarint(dst, uint64(e.flags))
 	}
 	if fields&fieldDeadline != 0 {
-		dst = binary.AppendUvarint(dst, uint64(e.expireAt)) //nolint:gosec // read back as written
+		dst = binary.AppendUvarint(dst, uint64(e.expireAt))
 	}
 	if fields&fieldRecency != 0 {
 		dst = binary.AppendUvarint(dst, recency)
@@ -105,14 +105,14 @@ func (ts *tokenSet) appendTo(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, r.Seq)
 		dst = append(dst, r.Code)
 		dst = binary.AppendUvarint(dst, r.Version)
-		dst = binary.AppendUvarint(dst, uint64(r.At)) //nolint:gosec // read back as written
+		dst = binary.AppendUvarint(dst, uint64(r.At))
 		dst = appendBytes(dst, r.Reply)
 	}
 	return dst
 }
 
 func (l *List) appendTo(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(l.n)) //nolint:gosec // a length
+	dst = binary.AppendUvarint(dst, uint64(l.n))
 	l.Range(0, l.n, func(elem []byte) bool {
 		dst = appendBytes(dst, elem)
 		return true
@@ -126,7 +126,7 @@ func (h *Hash) appendTo(dst []byte) []byte {
 		large = 1
 	}
 	dst = append(dst, large)
-	dst = binary.AppendUvarint(dst, uint64(h.Len())) //nolint:gosec // a length
+	dst = binary.AppendUvarint(dst, uint64(h.Len()))
 	h.Each(func(field, value []byte) bool {
 		dst = appendBytes(appendBytes(dst, field), value)
 		return true

@@ -129,7 +129,7 @@ func (s *Store) account(slot uint16, d Stats) {
 	sl := &s.slots[slot]
 	sl.t.count.add(d)
 	if d.Keys != 0 {
-		sl.keys.Add(int32(d.Keys)) //nolint:gosec // a slot holds fewer than 2^31 keys
+		sl.keys.Add(int32(d.Keys))
 		s.total.keys.Add(d.Keys)
 	}
 	if d.KeyBytes != 0 {
@@ -192,7 +192,7 @@ func (s *Store) replace(slot uint16, t *slotTable) {
 		d := t.measure()
 		t.count = Stats{}
 		s.account(slot, d)
-		sl.timed.Store(int32(len(t.due.nodes))) //nolint:gosec // a slot holds fewer than 2^31 keys
+		sl.timed.Store(int32(len(t.due.nodes)))
 	} else {
 		sl.timed.Store(0)
 	}
@@ -221,8 +221,8 @@ func (s *Store) Reset() {
 	s.breakViews()
 	for i := range s.slots {
 		s.slots[i].mu.Lock()
-		s.DropSlot(uint16(i)) //nolint:gosec // i < Slots
+		s.DropSlot(uint16(i))
 		s.slots[i].mu.Unlock()
-		s.HoldDue(uint16(i), false) //nolint:gosec // i < Slots
+		s.HoldDue(uint16(i), false)
 	}
 }
