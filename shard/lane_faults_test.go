@@ -75,7 +75,7 @@ func (f *faultRun) disturb(stop chan struct{}) {
 		case <-time.After(time.Duration(10+w.dice(400)) * time.Millisecond):
 		}
 		raft := w.rafts[uint32(1+w.dice(len(w.rafts)))]
-		switch w.dice(4) {
+		switch w.dice(5) {
 		case 0:
 			raft.lead("")
 			time.Sleep(time.Duration(w.dice(300)) * time.Millisecond)
@@ -92,6 +92,10 @@ func (f *faultRun) disturb(stop chan struct{}) {
 			w.mu.Lock()
 			clear(w.cut)
 			w.mu.Unlock()
+		case 4:
+			if w.chance(30) {
+				raft.closeSessions()
+			}
 		}
 	}
 }

@@ -85,7 +85,10 @@ func (rd *reader) attempt(ctx context.Context, b *batch) {
 		}
 	}
 	if t.local != nil {
-		v = refusedGone // this node leads by now: the calls read here
+		v = refusedNotLeader
+		if t.local.IsLeader() {
+			v = retryAtOnce // this node leads by now: the calls read here
+		}
 	}
 	rd.settle(b, v)
 }

@@ -314,6 +314,14 @@ func (r *fakeRaft) lead(node string) {
 	}
 }
 
+// closeSessions ends every session of the group, as after long silence.
+func (r *fakeRaft) closeSessions() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := fsm.Header{Clock: 1, Close: r.machine.Sessions()}
+	r.applyLocked(&fakeEntry{data: fsm.AppendEntryHeader(nil, &h)})
+}
+
 func (r *fakeRaft) stop() {
 	r.mu.Lock()
 	lost := r.log
