@@ -168,46 +168,46 @@ func RequestSize(q *Request) int {
 	return n
 }
 
-// ParseRequest reads the body of a FrameRequest. The arguments are appended to args, and Args is
-// what was appended.
-func ParseRequest(body []byte, args [][]byte) (q Request, err error) {
+// ParseRequest reads the body of a FrameRequest. The arguments are appended to room, which is
+// returned grown; Args is what was appended. After an error room's elements are as before.
+func ParseRequest(body []byte, room [][]byte) (q Request, grown [][]byte, err error) {
 	r := reader{src: body}
 	q.Op = Op(r.u16())
 	flags := r.u8()
 	if flags&^flagsKnown != 0 {
-		return q, ErrMalformed
+		return q, room, ErrMalformed
 	}
 	if flags&flagToken != 0 {
 		copy(q.Token.Client[:], r.take(16))
 		if q.Token.Seq = r.u64(); q.Token.IsZero() {
-			return q, ErrMalformed
+			return q, room, ErrMalformed
 		}
 	}
 	if flags&flagDeadline != 0 {
 		if q.Deadline = time.Duration(r.u32()) * time.Millisecond; q.Deadline == 0 {
-			return q, ErrMalformed
+			return q, room, ErrMalformed
 		}
 	}
 	if flags&flagConsistency != 0 {
 		if q.Consistency = Consistency(r.u8()); q.Consistency != Stale {
-			return q, ErrMalformed
+			return q, room, ErrMalformed
 		}
 	}
 	q.Ordered = flags&flagOrdered != 0
 	count := r.u32()
 	if count > MaxArgs {
-		return q, ErrTooLong
+		return q, room, ErrTooLong
 	}
 	if r.bad || uint64(count)*4 > uint64(len(r.src)) {
-		return q, ErrMalformed
+		return q, room, ErrMalformed
 	}
-	start := len(args)
+	grown = room
 	for range count {
-		args = append(args, r.long())
+		grown = append(grown, r.long())
 	}
 	if !r.done() {
-		return q, ErrMalformed
+		return q, room, ErrMalformed
 	}
-	q.Args = args[start:len(args):len(args)]
-	return q, nil
+	q.Args = grown[len(room):len(grown):len(grown)]
+	return q, grown, nil
 }

@@ -101,7 +101,7 @@ func TestRequestRoundTrip(t *testing.T) {
 		if got := RequestSize(&q); got < len(frame) {
 			t.Errorf("flags %d: RequestSize %d, frame has %d", flags, got, len(frame))
 		}
-		got, err := ParseRequest(body(t, frame), nil)
+		got, _, err := ParseRequest(body(t, frame), nil)
 		if err != nil || !reflect.DeepEqual(got, q) {
 			t.Errorf("flags %d: %+v, err %v", flags, got, err)
 		}
@@ -112,9 +112,8 @@ func TestRequestRoundTrip(t *testing.T) {
 func TestParseRequestSharedArgs(t *testing.T) {
 	a := body(t, AppendRequest(nil, 1, &Request{Op: OpGet, Args: [][]byte{[]byte("a")}}))
 	b := body(t, AppendRequest(nil, 2, &Request{Op: OpSet, Args: [][]byte{[]byte("b"), []byte("c")}}))
-	all := make([][]byte, 0, 3)
-	qa, errA := ParseRequest(a, all)
-	qb, errB := ParseRequest(b, all[:1])
+	qa, room, errA := ParseRequest(a, nil)
+	qb, _, errB := ParseRequest(b, room)
 	if errA != nil || errB != nil || len(qa.Args) != 1 || len(qb.Args) != 2 || string(qa.Args[0]) != "a" || string(qb.Args[0]) != "b" {
 		t.Fatalf("%q %q %v %v", qa.Args, qb.Args, errA, errB)
 	}
@@ -140,7 +139,7 @@ func TestRequestMalformed(t *testing.T) {
 		{"zero token", append([]byte("\x01\x00\x01"), make([]byte, 28)...), ErrMalformed},
 	}
 	for _, tt := range tests {
-		if _, err := ParseRequest(tt.body, nil); !errors.Is(err, tt.want) {
+		if _, _, err := ParseRequest(tt.body, nil); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}

@@ -63,7 +63,7 @@ func FuzzClientFrames(f *testing.F) {
 		var got []byte
 		switch fr.Type {
 		case FrameRequest:
-			q, err := ParseRequest(fr.Body, nil)
+			q, _, err := ParseRequest(fr.Body, nil)
 			if err != nil {
 				known(t, err)
 				return
