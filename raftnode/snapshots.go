@@ -58,8 +58,14 @@ func (n *Node) snapshotLoop() {
 			if next == nil {
 				break
 			}
+			before, _ := next.snaps.local()
 			if err := next.Snapshot(n.ctx); err != nil && n.ctx.Err() == nil {
 				next.log.Warn("snapshot failed", "error", err)
+			}
+			// The bytes that make a group due may lie in entries that are not applied yet: a snapshot
+			// then changes nothing, and asking again at once would spin.
+			if after, _ := next.snaps.local(); after == before {
+				next.snapAgain.Store(int64(n.uptime() + snapshotPause))
 			}
 		}
 	}
