@@ -63,6 +63,7 @@ type plainTransport struct {
 
 func (p *plainTransport) SetHeartbeatHandler(f func(raft.RPC)) { p.heartbeat = f }
 func (p *plainTransport) Consumer() <-chan raft.RPC            { return p.consumer }
+func (p *plainTransport) Close() error                         { return nil }
 
 // plainProbe talks to a raft with plainTransport.
 type plainProbe struct{ to *plainTransport }
@@ -247,10 +248,8 @@ func onPlain(t *testing.T, f func(t *testing.T, r *replica, p probe)) {
 		_, trans := raft.NewInmemTransport(raft.ServerAddress(idA))
 		pt := &plainTransport{InmemTransport: trans, consumer: make(chan raft.RPC)}
 		r.start(t, pt)
+		defer r.stop(t)
 		f(t, r, plainProbe{pt})
-		if err := r.raft.Shutdown().Error(); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
@@ -270,16 +269,14 @@ func onSafe(t *testing.T, f func(t *testing.T, r *replica, p safeProbe, tr *Tran
 		}
 		r := newReplica(idA)
 		r.start(t, tr)
-		tr.Attach(r.hooks())
-		f(t, r, p, tr)
-		_ = tr.Close()
-		if err := r.raft.Shutdown().Error(); err != nil {
-			t.Error(err)
-		}
-		_ = l.Close()
-		for _, l := range p.links {
+		defer func() {
+			r.stop(t)
 			_ = l.Close()
-		}
+			for _, l := range p.links {
+				_ = l.Close()
+			}
+		}()
+		f(t, r, p, tr)
 	})
 }
 

@@ -36,7 +36,9 @@ var errDisk = errors.New("disk fails")
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.busySince.Store(time.Now().UnixNano())
 	defer s.busySince.Store(0)
-	time.Sleep(time.Duration(s.delay.Load()))
+	if d := time.Duration(s.delay.Load()); d > 0 {
+		<-time.After(d)
+	}
 	s.mu.Lock()
 	hang := s.mu.hang
 	s.mu.Unlock()
@@ -114,7 +116,10 @@ func (s *stableStore) terms() []uint64 {
 // machine records what was applied: entry i of the state is the data of the i-th command.
 type machine struct {
 	applied atomic.Uint64
-	mu      struct {
+	// changed has room for one token: something was applied or restored.
+	changed chan struct{}
+
+	mu struct {
 		sync.Mutex
 		State   []string
 		indexes []uint64
@@ -129,7 +134,15 @@ func (m *machine) Apply(l *raft.Log) any {
 	m.mu.State = append(m.mu.State, fmt.Sprintf("%d:%.16s", l.Index, l.Data))
 	m.mu.indexes = append(m.mu.indexes, l.Index)
 	m.applied.Store(l.Index)
+	m.wake()
 	return nil
+}
+
+func (m *machine) wake() {
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
 }
 
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
@@ -153,6 +166,7 @@ func (m *machine) Restore(r io.ReadCloser) error {
 		_, _ = fmt.Sscanf(state[len(state)-1], "%d:", &index)
 	}
 	m.applied.Store(index)
+	m.wake()
 	return nil
 }
 
@@ -255,14 +269,16 @@ type replica struct {
 	stable *stableStore
 	snaps  *snapStore
 	fsm    *machine
-	trans  raft.Transport
+	// sizes wraps the transport raft was given; ours is that transport, nil if it is raft's own.
+	sizes *appendSizes
+	ours  *Transport
 }
 
 func newReplica(id raft.ServerID) *replica {
 	return &replica{
 		id: id, logs: &logStore{InmemStore: raft.NewInmemStore()},
 		stable: &stableStore{InmemStore: raft.NewInmemStore()},
-		snaps:  &snapStore{}, fsm: &machine{},
+		snaps:  &snapStore{}, fsm: &machine{changed: make(chan struct{}, 1)},
 	}
 }
 
@@ -280,17 +296,87 @@ func raftConfig(id raft.ServerID) *raft.Config {
 	return c
 }
 
-func (r *replica) start(t *testing.T, trans raft.Transport, change ...func(*raft.Config)) {
+func (r *replica) start(t *testing.T, trans raft.Transport) {
 	t.Helper()
-	c := raftConfig(r.id)
-	for _, f := range change {
-		f(c)
-	}
 	var err error
-	r.trans = trans
-	if r.raft, err = raft.NewRaft(c, r.fsm, r.logs, r.stable, r.snaps, trans); err != nil {
+	r.sizes = &appendSizes{Transport: trans}
+	r.raft, err = raft.NewRaft(raftConfig(r.id), r.fsm, r.logs, r.stable, r.snaps, r.sizes)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if tr, ok := trans.(*Transport); ok {
+		r.ours = tr
+		tr.Attach(r.hooks())
+	}
+}
+
+func (r *replica) stop(t *testing.T) {
+	t.Helper()
+	if err := r.sizes.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := r.raft.Shutdown().Error(); err != nil {
+		t.Error(err)
+	}
+}
+
+// appendSizes notes the largest append that raft handed over, and the largest of several entries
+// that was left of one when the call returned.
+type appendSizes struct {
+	raft.Transport
+	mu struct {
+		sync.Mutex
+		given, sent int
+		unpiped     bool
+	}
+}
+
+func (s *appendSizes) AppendEntries(id raft.ServerID, addr raft.ServerAddress, a *raft.AppendEntriesRequest, r *raft.AppendEntriesResponse) error {
+	given := entryBytes(a)
+	err := s.Transport.AppendEntries(id, addr, a, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.given = max(s.mu.given, given)
+	if len(a.Entries) > 1 {
+		s.mu.sent = max(s.mu.sent, entryBytes(a))
+	}
+	return err
+}
+
+func entryBytes(a *raft.AppendEntriesRequest) (n int) {
+	for _, e := range a.Entries {
+		n += len(e.Data)
+	}
+	return n
+}
+
+// unpipe makes raft send all appends through AppendEntries from now on.
+func (s *appendSizes) unpipe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.unpiped = true
+}
+
+func (s *appendSizes) AppendEntriesPipeline(id raft.ServerID, addr raft.ServerAddress) (raft.AppendPipeline, error) {
+	s.mu.Lock()
+	unpiped := s.mu.unpiped
+	s.mu.Unlock()
+	if unpiped {
+		return nil, raft.ErrPipelineReplicationNotSupported
+	}
+	return s.Transport.AppendEntriesPipeline(id, addr)
+}
+
+func (s *appendSizes) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, a *raft.RequestPreVoteRequest, r *raft.RequestPreVoteResponse) error {
+	return s.Transport.(raft.WithPreVote).RequestPreVote(id, addr, a, r)
+}
+
+func (s *appendSizes) Close() error { return s.Transport.(raft.WithClose).Close() }
+
+func (s *appendSizes) seen() (given, sent int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.given, s.mu.sent
 }
 
 func (r *replica) hooks() Hooks {
