@@ -25,9 +25,11 @@ var ErrCrashed = fmt.Errorf("host: node crashed: %w", os.ErrClosed)
 // synced.
 type CrashPolicy struct {
 	// Survive is the chance of every un-synced sector and size to reach the disk, and of every
-	// un-synced change of names after all earlier ones did. 0 is a power cut that loses the whole
-	// cache, 1 the mere death of the process.
+	// un-synced change of names after all earlier ones did: 0 loses the whole cache, 1 nothing.
 	Survive float64
+	// ProcessOnly ends the process and leaves the machine running: all is seen as it was, and what
+	// was not synced still is not, so that a later power cut may take it. Survive does not count.
+	ProcessOnly bool
 	// Silent leaves the far ends of connections without a word, as a power cut does; otherwise
 	// they are reset.
 	Silent bool
@@ -184,15 +186,30 @@ func (m *MemFS) Crash(p CrashPolicy) {
 	clear(m.locks)
 	clear(m.kvs)
 	m.syncErr = nil
-
+	m.used = 0
+	if p.ProcessOnly {
+		m.closeAll(m.root)
+		return
+	}
 	kept := 0
 	for kept < len(m.pending) && chance(p.Survive, m.rng) {
 		m.pending[kept].applyDurable()
 		kept++
 	}
 	m.pending = nil
-	m.used = 0
 	m.restore(m.root, p.Survive)
+}
+
+// closeAll forgets the handles of a dead process and counts what its files hold.
+func (m *MemFS) closeAll(dir *inode) {
+	for _, n := range dir.cur {
+		if n.isDir {
+			m.closeAll(n)
+			continue
+		}
+		n.opens = 0
+		m.used += n.charged
+	}
 }
 
 // restore walks in sorted order so that a seed decides the same each time.

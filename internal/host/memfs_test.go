@@ -232,13 +232,38 @@ func TestMemFSPartialSurvival(t *testing.T) {
 	}
 }
 
-// TestMemFSProcessDeath keeps everything written, as a killed process leaves the page cache.
-func TestMemFSProcessDeath(t *testing.T) {
+func TestMemFSEverythingSurvives(t *testing.T) {
 	disk := host.NewMemFS(1)
 	put(t, disk.FS(), "/f", "never synced")
-	disk.Crash(host.CrashPolicy{Survive: 1})
-	if got := get(t, disk.FS(), "/f"); got != "never synced" {
-		t.Errorf("content %q", got)
+	for _, p := range []host.CrashPolicy{{Survive: 1}, {}} {
+		disk.Crash(p)
+		if got := get(t, disk.FS(), "/f"); got != "never synced" {
+			t.Errorf("content %q", got)
+		}
+	}
+}
+
+// TestMemFSProcessDeath keeps everything seen, as the page cache does, and makes nothing durable:
+// the next power cut takes it.
+func TestMemFSProcessDeath(t *testing.T) {
+	disk := host.NewMemFS(1)
+	fsys := disk.FS()
+	put(t, fsys, "/f", strings.Repeat("n", 10_000))
+	gone, err := fsys.OpenFile("/gone", os.O_RDWR|os.O_CREATE, 0o600)
+	must(t, err)
+	_, err = gone.Write(make([]byte, 5000))
+	must(t, err)
+	must(t, fsys.Remove("/gone"))
+	disk.Crash(host.CrashPolicy{ProcessOnly: true})
+	if _, err := gone.Size(); !errors.Is(err, host.ErrCrashed) {
+		t.Errorf("a handle of the dead process: %v", err)
+	}
+	if got := get(t, disk.FS(), "/f"); len(got) != 10_000 || disk.Used() != 12<<10 {
+		t.Errorf("%d bytes seen, %d used", len(got), disk.Used())
+	}
+	disk.Crash(host.CrashPolicy{})
+	if names, err := disk.FS().ReadDir("/"); len(names) != 0 || err != nil {
+		t.Errorf("after the power cut: %v, %v", names, err)
 	}
 }
 

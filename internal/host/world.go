@@ -114,7 +114,7 @@ func (w *World) Close() {
 	w.net.closed = true
 	w.net.mu.Unlock()
 	for _, name := range names {
-		w.Crash(name, CrashPolicy{Survive: 1})
+		w.Crash(name, CrashPolicy{ProcessOnly: true})
 	}
 }
 
