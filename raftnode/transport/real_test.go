@@ -23,23 +23,13 @@ func TestRealLoopback(t *testing.T) {
 	var links []*link.Link
 	var replicas []*replica
 	for i := range 3 {
-		l, err := link.New(link.Config{Host: host.Real(), Node: nodeName(i), Logger: quiet})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.SetCluster(link.Identity{Cluster: "test"})
-		if err := l.Listen("127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-		addrs[nodeName(i)] = l.Addr()
-		links = append(links, l)
+		links = append(links, realLink(t, nodeName(i), addrs))
 		replicas = append(replicas, newReplica(ServerID(nodeName(i), uint64(i+1))))
 	}
 	elected := make(chan *replica, 16)
 	done := make(chan struct{})
 	var watchers sync.WaitGroup
 	for i, r := range replicas {
-		links[i].SetDirectory(func(node string) (string, bool) { addr, ok := addrs[node]; return addr, ok })
 		tr, err := newMux(t, links[i], nil).Open(testGroup, uint64(i+1))
 		if err != nil {
 			t.Fatal(err)
@@ -90,6 +80,22 @@ func TestRealLoopback(t *testing.T) {
 	for _, r := range replicas {
 		awaitState(t, r, want)
 	}
+}
+
+// realLink is a link on real loopback that finds nodes in addrs, where it enters itself.
+func realLink(tb testing.TB, node string, addrs map[string]string) *link.Link {
+	tb.Helper()
+	l, err := link.New(link.Config{Host: host.Real(), Node: node, Logger: quiet})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l.SetCluster(link.Identity{Cluster: "test"})
+	l.SetDirectory(func(n string) (string, bool) { addr, ok := addrs[n]; return addr, ok })
+	if err := l.Listen("127.0.0.1:0"); err != nil {
+		tb.Fatal(err)
+	}
+	addrs[node] = l.Addr()
+	return l
 }
 
 func awaitLeader(t *testing.T, elected <-chan *replica) *replica {
@@ -145,16 +151,7 @@ func realPair(b *testing.B) (from, to *Transport) {
 	addrs := make(map[string]string)
 	var trans []*Transport
 	for i, node := range []string{"a", "b"} {
-		l, err := link.New(link.Config{Host: host.Real(), Node: node, Logger: quiet})
-		if err != nil {
-			b.Fatal(err)
-		}
-		l.SetCluster(link.Identity{Cluster: "test"})
-		l.SetDirectory(func(n string) (string, bool) { addr, ok := addrs[n]; return addr, ok })
-		if err := l.Listen("127.0.0.1:0"); err != nil {
-			b.Fatal(err)
-		}
-		addrs[node] = l.Addr()
+		l := realLink(b, node, addrs)
 		m, err := NewMux(Config{Link: l, Logger: quiet})
 		if err != nil {
 			b.Fatal(err)
