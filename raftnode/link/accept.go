@@ -80,7 +80,7 @@ func (l *Link) inbound(nc net.Conn) {
 
 // receive reads the hello and answers it.
 func (l *Link) receive(nc net.Conn) (*serverConn, error) {
-	_ = nc.SetDeadline(time.Now().Add(handshakeTimeout))
+	_ = nc.SetDeadline(now().Add(handshakeTimeout))
 	unclose := closeWith(l, nc)
 	defer unclose()
 	body, err := readGreeting(nc, helloMagic)

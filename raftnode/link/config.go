@@ -58,6 +58,9 @@ func Deadline(size int64) time.Duration {
 	return CallTimeout + time.Duration(float64(size)/CallRate*float64(time.Second))
 }
 
+// now is read for ages and deadlines, which go by its monotonic part, never for dates.
+func now() time.Time { return time.Now() } //nolint:forbidigo // monotonic, see above
+
 // Handler answers one request. It runs on its own goroutine. It owns req; the reply belongs to
 // the link once returned. ctx ends when the caller's deadline passes, the caller gives up, the
 // connection dies or the link closes. An error reaches the caller as a *RemoteError.

@@ -108,7 +108,7 @@ func (p *peer) join() (c *clientConn, done <-chan struct{}, patience time.Durati
 		return c, nil, 0, nil
 	}
 	if p.mu.dialing == nil {
-		if time.Now().Before(p.mu.retryAt) {
+		if now().Before(p.mu.retryAt) {
 			return nil, nil, 0, p.unreachableLocked()
 		}
 		p.mu.dialing = make(chan struct{})
@@ -151,7 +151,7 @@ func (p *peer) redial() {
 		cancel()
 	}
 	if err == nil {
-		began := time.Now()
+		began := now()
 		c.ended = func(c *clientConn) { p.lost(c, began) }
 		// Published before it is served: its end must find it in place.
 		p.cur.Store(c)
@@ -177,7 +177,7 @@ func (p *peer) failedLocked(err error) {
 	pause := min(backoffBase<<min(p.mu.failures, 10), backoffMax)
 	p.mu.failures++
 	p.mu.lastErr = err
-	p.mu.retryAt = time.Now().Add(p.l.jitter(pause))
+	p.mu.retryAt = now().Add(p.l.jitter(pause))
 }
 
 // lost notes the end of a connection. One that ended soon after it began, or because the peer went

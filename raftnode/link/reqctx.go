@@ -53,7 +53,7 @@ func (r *requestContext) end() {
 
 // expired tells whether the caller has stopped waiting: what the handler says comes too late.
 func (r *requestContext) expired() bool {
-	return !r.deadline.IsZero() && !time.Now().Before(r.deadline)
+	return !r.deadline.IsZero() && !now().Before(r.deadline)
 }
 
 func (r *requestContext) Deadline() (time.Time, bool) { return r.deadline, !r.deadline.IsZero() }

@@ -108,7 +108,7 @@ func (c *serverConn) accept(k kind, id uint64, payload []byte) {
 	r := &request{id: id, payload: payload[timeLeft:]}
 	r.parent = c.ctx
 	if ms := binary.BigEndian.Uint32(payload); ms > 0 {
-		r.deadline = time.Now().Add(time.Duration(ms) * time.Millisecond)
+		r.deadline = now().Add(time.Duration(ms) * time.Millisecond)
 	}
 	run, code := c.route(k, r)
 	if code == 0 && !c.admit(r) {

@@ -257,9 +257,9 @@ type keepalive struct {
 }
 
 func (k *keepalive) look(w *wire) error {
-	now := w.received.Load()
-	if now != k.seen {
-		k.seen, k.pinged, k.silent = now, false, 0
+	received := w.received.Load()
+	if received != k.seen {
+		k.seen, k.pinged, k.silent = received, false, 0
 		return nil
 	}
 	if k.pinged {
@@ -272,7 +272,7 @@ func (k *keepalive) look(w *wire) error {
 	k.pinged, k.silent = true, 0
 	var ping [frameHeader]byte
 	putFrameHeader(ping[:], kindPing, 0, 0)
-	_ = w.nc.SetWriteDeadline(time.Now().Add(Deadline(frameHeader)))
+	_ = w.nc.SetWriteDeadline(now().Add(Deadline(frameHeader)))
 	_, err := w.nc.Write(ping[:])
 	return err
 }
@@ -301,7 +301,7 @@ func (b *batchWriter) write(w *wire) error {
 	if len(b.buf) > start {
 		b.vec = append(b.vec, b.buf[start:])
 	}
-	_ = w.nc.SetWriteDeadline(time.Now().Add(Deadline(int64(total))))
+	_ = w.nc.SetWriteDeadline(now().Add(Deadline(int64(total))))
 	var n int64
 	var err error
 	if len(b.vec) == 1 {

@@ -39,7 +39,7 @@ func (t *Transport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *
 	if err != nil {
 		return err
 	}
-	sent := time.Now()
+	sent := now()
 	reply, err := t.call(node, appendAppend(head, args))
 	if err != nil {
 		return err

@@ -21,6 +21,9 @@ type Progress struct {
 	Sent, Answered time.Time
 }
 
+// now is read for ages, which go by its monotonic part, never for dates.
+func now() time.Time { return time.Now() } //nolint:forbidigo // monotonic, see above
+
 // progressTable holds one term's progress: the first append of a later term empties it, which also
 // bounds it by the size of a configuration.
 type progressTable struct {
@@ -60,5 +63,5 @@ func (p *progressTable) note(id raft.ServerID, term, vouched uint64, sent time.T
 		v.Match = max(v.Match, vouched)
 	}
 	v.LastLog = resp.LastLog
-	v.Sent, v.Answered = sent, time.Now()
+	v.Sent, v.Answered = sent, now()
 }
