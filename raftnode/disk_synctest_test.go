@@ -61,7 +61,7 @@ func TestLowDiskOfMajority(t *testing.T) {
 		lead := b.leader()
 		rest := b.others(lead)
 		rest[0].fillDisk(testReserve / 2)
-		time.Sleep(5 * time.Second)
+		b.sleep(5 * time.Second)
 		if err := lead.set("k", "w"); err != nil {
 			t.Errorf("one low follower: %v", err)
 		}
@@ -92,10 +92,10 @@ func TestFullDisks(t *testing.T) {
 					acked[key] = want
 				case IsNotApplied(err):
 					refused++
-					time.Sleep(5 * time.Millisecond)
+					b.sleep(5 * time.Millisecond)
 				default: // unknown: any of the two from here on
 					delete(acked, key)
-					time.Sleep(5 * time.Millisecond)
+					b.sleep(5 * time.Millisecond)
 				}
 			}
 			return refused
@@ -109,7 +109,7 @@ func TestFullDisks(t *testing.T) {
 		refused := 0
 		for range 5 {
 			refused += fill(100)
-			time.Sleep(time.Second)
+			b.sleep(time.Second)
 		}
 		if refused == 0 {
 			t.Error("nothing was refused on full disks")

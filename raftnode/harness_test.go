@@ -228,6 +228,9 @@ func allSlots() []uint16 {
 	return slots
 }
 
+// sleep lets virtual time pass.
+func (b *bench) sleep(d time.Duration) { time.Sleep(d) }
+
 // waitFor polls in virtual time.
 func (b *bench) waitFor(what string, f func() bool) {
 	b.t.Helper()

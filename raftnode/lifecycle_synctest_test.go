@@ -144,7 +144,7 @@ func TestOverload(t *testing.T) {
 		for range 150 {
 			put("v")
 		}
-		time.Sleep(time.Millisecond)
+		b.sleep(time.Millisecond)
 		if got := refused.Load(); got < 40 || got > 50 {
 			t.Errorf("%d of 150 were refused by a queue of 100", got)
 		}
@@ -155,7 +155,7 @@ func TestOverload(t *testing.T) {
 		for range 10 {
 			put(strings.Repeat("v", 200<<10))
 		}
-		time.Sleep(time.Millisecond)
+		b.sleep(time.Millisecond)
 		if got := refused.Load(); got != 5 {
 			t.Errorf("%d of 10 Subs of 200 KiB were refused by a budget of 1 MiB", got)
 		}
@@ -197,7 +197,7 @@ func TestBoundedWaits(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(15 * time.Second)
+		b.sleep(15 * time.Second)
 		if not.Load() != 8 || unknown.Load() != 2 {
 			t.Errorf("%d not applied, %d unknown", not.Load(), unknown.Load())
 		}
@@ -237,7 +237,7 @@ func TestExpiryTicks(t *testing.T) {
 		}
 		expire("quiet", 1500)
 		before := lead.group.Status().StoreCalls
-		time.Sleep(4 * time.Second)
+		b.sleep(4 * time.Second)
 		for _, n := range b.live() {
 			if got := n.local("quiet"); got != "" {
 				t.Errorf("%s still has a key that expired 2.5 s ago", n.name)
@@ -247,7 +247,7 @@ func TestExpiryTicks(t *testing.T) {
 			t.Errorf("%d entries in four idle seconds", calls)
 		}
 		expire("asked", 1000)
-		time.Sleep(1010 * time.Millisecond)
+		b.sleep(1010 * time.Millisecond)
 		for i := 0; ; i++ {
 			got, err := lead.get(context.Background(), "asked")
 			if err == nil && got == "" {
@@ -256,7 +256,7 @@ func TestExpiryTicks(t *testing.T) {
 			if i == 10 {
 				t.Fatal("ten reads over 50 ms did not bring the tick")
 			}
-			time.Sleep(5 * time.Millisecond)
+			b.sleep(5 * time.Millisecond)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func TestTransferStorm(t *testing.T) {
 						if err = b.leader().set(key, want); err != nil && !IsNotApplied(err) {
 							unknown.Add(1)
 						}
-						time.Sleep(time.Millisecond)
+						b.sleep(time.Millisecond)
 					}
 					writes.Add(1)
 					ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -51,7 +51,7 @@ func TestTransferStorm(t *testing.T) {
 		}
 		moved := 0
 		for i := range 60 {
-			time.Sleep(100 * time.Millisecond)
+			b.sleep(100 * time.Millisecond)
 			lead := b.leader()
 			target := nodes[i%3]
 			if target == lead {
@@ -116,7 +116,7 @@ func TestStuckTransferRestarts(t *testing.T) {
 			b.write(fmt.Sprintf("k%d", i), fmt.Sprint(i))
 		}
 		lead := b.leader()
-		time.Sleep(time.Second) // until the reaper has seen the last write
+		b.sleep(time.Second) // until the reaper has seen the last write
 		in := lead.group.inst.Load()
 		in.noteTransfer(raft.ErrLeadershipTransferInProgress)
 		b.waitFor("a restart in place", func() bool {

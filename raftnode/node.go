@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path"
 	"slices"
@@ -54,7 +55,7 @@ type Node struct {
 	h    *host.Host
 	cfg  Config
 	log  *slog.Logger
-	lock interface{ Close() error }
+	lock io.Closer
 	kv   host.KV
 	cat  *catalog
 	link *link.Link
@@ -284,7 +285,10 @@ func (n *Node) SetCluster(id string) error {
 func (n *Node) SetDirectory(f func(node string) (addr string, ok bool)) { n.link.SetDirectory(f) }
 
 // Forget closes the connections to and from a node that left the cluster.
-func (n *Node) Forget(node string) { n.link.Forget(node) }
+func (n *Node) Forget(node string) {
+	n.dropLane(node)
+	n.link.Forget(node)
+}
 
 // Groups lists the replicas in the catalogue, by group.
 func (n *Node) Groups() []GroupRecord { return n.cat.list() }

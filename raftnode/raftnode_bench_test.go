@@ -54,9 +54,7 @@ func realCluster(b *testing.B, store string) *testNode {
 		}
 	})
 	lead := nodes[0]
-	for !lead.group.IsLeader() {
-		time.Sleep(time.Millisecond)
-	}
+	w.waitFor("the founder to lead", lead.group.IsLeader)
 	lead.must(fsm.Own(1, allSlots()))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -36,7 +36,7 @@ func TestStaleLeaderRefusesReads(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 40 {
 			wg.Go(func() {
-				time.Sleep(time.Duration(i) * 50 * time.Millisecond)
+				b.sleep(time.Duration(i) * 50 * time.Millisecond)
 				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 				defer cancel()
 				if got, err := lead.get(ctx, "k"); err == nil {
@@ -76,7 +76,7 @@ func TestHungLeaderRefusesReads(t *testing.T) {
 			if got, err := lead.get(context.Background(), "k"); err == nil && got == "old" {
 				served++
 			}
-			time.Sleep(10 * time.Millisecond)
+			b.sleep(10 * time.Millisecond)
 		}
 		if served != 20 {
 			t.Errorf("a leader with a slow disk served %d of 20 reads", served)
@@ -108,11 +108,11 @@ func TestVerifyLeaderDefect(t *testing.T) {
 		b.write("k", "v")
 		lead := b.leader()
 		rest := b.others(lead)
-		time.Sleep(time.Second)
+		b.sleep(time.Second)
 		for _, n := range rest { // answers are held back
 			b.world.Cut(n.name, lead.name)
 		}
-		time.Sleep(150 * time.Millisecond)
+		b.sleep(150 * time.Millisecond)
 		for _, n := range rest { // and then nothing leaves the leader any more
 			b.world.Cut(lead.name, n.name)
 		}
@@ -125,7 +125,7 @@ func TestVerifyLeaderDefect(t *testing.T) {
 			_, err := lead.group.Fence(ctx)
 			fenced <- err
 		}()
-		time.Sleep(20 * time.Millisecond)
+		b.sleep(20 * time.Millisecond)
 		for _, n := range rest { // the old answers arrive
 			b.world.Heal(n.name, lead.name)
 		}

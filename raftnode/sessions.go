@@ -3,6 +3,7 @@
 package raftnode
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -75,4 +76,17 @@ func (w *sessionWatch) silent(open func() []uint64) []uint64 {
 	}
 	w.mu.heard = known
 	return out
+}
+
+// unheard drops from ids the sessions that were heard since silent named them.
+func (w *sessionWatch) unheard(ids []uint64) []uint64 {
+	if len(ids) == 0 {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(ids, func(id uint64) bool {
+		_, ok := w.mu.heard[id]
+		return ok
+	})
 }

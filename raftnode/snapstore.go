@@ -113,9 +113,34 @@ func (s *snapStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("raftnode: open snapshot: %w", err)
 	}
+	if err := s.covered(m.Index); err != nil {
+		return nil, nil, errors.Join(err, r.Close())
+	}
 	s.readers.Add(1)
 	meta := raftMeta(&m)
 	return meta, &snapReader{ReadSeekCloser: r, store: s, meta: meta}, nil
+}
+
+// covered refuses, at start, to fall back to a snapshot from which the log does not lead to the newest
+// one: the state would go back.
+func (s *snapStore) covered(index uint64) error {
+	newest, _ := s.local()
+	if index >= newest || s.g.inst.Load() != nil {
+		return nil
+	}
+	first, err := s.g.logs.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("raftnode: read log: %w", err)
+	}
+	last, err := s.g.logs.LastIndex()
+	if err != nil {
+		return fmt.Errorf("raftnode: read log: %w", err)
+	}
+	if first == 0 || first > index+1 || last < newest {
+		return fmt.Errorf("%w: snapshot %d cannot be read, and entries %d to %d do not lead there from snapshot %d",
+			ErrDataLost, newest, first, last, index)
+	}
+	return nil
 }
 
 func raftMeta(m *snapshots.Meta) *raft.SnapshotMeta {

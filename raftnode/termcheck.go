@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 )
@@ -66,9 +67,14 @@ type lane struct {
 	node string
 	kick chan struct{}
 
+	// stop ends the lane before its node ends.
+	stop chan struct{}
+
 	mu struct {
 		sync.Mutex
 		next map[questionKey]question
+		// over: nobody answers any more.
+		over bool
 	}
 }
 
@@ -83,19 +89,35 @@ func (n *Node) lane(node string) *lane {
 	defer n.mu.Unlock()
 	next := make(map[string]*lane)
 	if m := n.lanes.Load(); m != nil {
-		for k, v := range *m {
-			next[k] = v
-		}
-		if l, ok := next[node]; ok {
-			return l
-		}
+		maps.Copy(next, *m)
 	}
-	l := &lane{n: n, node: node, kick: make(chan struct{}, 1)}
+	if l, ok := next[node]; ok {
+		return l
+	}
+	l := &lane{n: n, node: node, kick: make(chan struct{}, 1), stop: make(chan struct{})}
 	l.mu.next = make(map[questionKey]question)
 	next[node] = l
 	n.lanes.Store(&next)
+	if n.mu.closed {
+		l.mu.over = true
+		return l
+	}
 	n.wg.Go(l.run)
 	return l
+}
+
+// dropLane ends the lane to a node that left.
+func (n *Node) dropLane(node string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m := n.lanes.Load()
+	if m == nil || (*m)[node] == nil {
+		return
+	}
+	close((*m)[node].stop)
+	next := maps.Clone(*m)
+	delete(next, node)
+	n.lanes.Store(&next)
 }
 
 // ask queues a question. Of two questions about one replica the one with a round stays; a round that
@@ -103,6 +125,11 @@ func (n *Node) lane(node string) *lane {
 func (l *lane) ask(q question) {
 	key := questionKey{q.g.id, q.replica}
 	l.mu.Lock()
+	if l.mu.over {
+		l.mu.Unlock()
+		q.fail()
+		return
+	}
 	old, ok := l.mu.next[key]
 	if !ok || q.round != nil {
 		l.mu.next[key] = q
@@ -118,17 +145,29 @@ func (l *lane) ask(q question) {
 }
 
 func (l *lane) run() {
+	defer l.end()
 	for {
 		select {
 		case <-l.kick:
+		case <-l.stop:
+			return
 		case <-l.n.ctx.Done():
-			for _, q := range l.take() {
-				q.fail()
-			}
 			return
 		}
 		for qs := l.take(); len(qs) > 0; qs = l.take() {
 			l.exchange(qs)
+		}
+	}
+}
+
+// end fails what is asked from now on.
+func (l *lane) end() {
+	l.mu.Lock()
+	l.mu.over = true
+	l.mu.Unlock()
+	for qs := l.take(); len(qs) > 0; qs = l.take() {
+		for _, q := range qs {
+			q.fail()
 		}
 	}
 }

@@ -68,8 +68,7 @@ func (in *instance) observe(w *watched) (again bool) {
 	}
 	if term != 0 && w.term != term {
 		w.term = term
-		g.prop.clock.start(g.machine.Clock())
-		g.prop.sessions.reset()
+		g.prop.lead()
 		in.starting.Store(false)
 	}
 	if hint := g.Leader(); hint != w.hint {
