@@ -38,6 +38,8 @@ type groupSeen struct {
 	Committed bool
 	// Tried: nodes that leadership could not be handed to in this term.
 	Tried map[string]bool
+	// Detour: the preferred leader was tried long ago, and another may lead for a while.
+	Detour bool
 }
 
 // keeperAction is one step of a group's membership.
@@ -244,17 +246,22 @@ func (k *keeping) forgotten() keeperMove {
 	return keeperMove{}
 }
 
-// preferred hands leadership to the preferred leader.
+// preferred hands leadership to the preferred leader, or to any other who can try that anew.
 func (k *keeping) preferred() keeperMove {
 	if !k.Settled || k.Want.Lead == "" || k.Want.Lead == k.Self {
 		return keeperMove{}
 	}
+	var to keeperMove
 	for _, m := range k.Members {
-		if m.Node == k.Want.Lead && m.Voter && m.healthy() && m.Settled && !k.Tried[m.Node] {
-			return keeperMove{actTransfer, m.Node, m.Number}
+		able := m.Node != k.Self && m.Voter && m.healthy() && m.Settled
+		switch {
+		case m.Node == k.Want.Lead && !able:
+			return keeperMove{}
+		case able && !k.Tried[m.Node] && (m.Node == k.Want.Lead || k.Tried[k.Want.Lead] && k.Detour):
+			to = keeperMove{actTransfer, m.Node, m.Number}
 		}
 	}
-	return keeperMove{}
+	return to
 }
 
 // majority is how many of n votes decide.

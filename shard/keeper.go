@@ -16,6 +16,12 @@ import (
 const (
 	// actWait bounds one membership change, transfer or control command of a keeper.
 	actWait = 5 * time.Second
+	// raftBackoff is how long raft may go on sleeping after a peer that was down is back: until then
+	// it answers heartbeats and gets no entries, and a transfer to it would fail.
+	raftBackoff = 11 * time.Second
+	// detourAfter is how long a failed transfer to the preferred leader is left alone before
+	// leadership goes to another voter, whose new term allows another try.
+	detourAfter = 30 * time.Second
 	// maxSteps bounds the steps that a keeper takes before it looks at its wake-ups again.
 	maxSteps = 64
 )
@@ -49,9 +55,13 @@ type keeper struct {
 
 	term  uint64
 	since time.Time // when this leadership was first seen
-	good  map[uint64]time.Time
-	// tried holds nodes that a transfer in this term failed to reach.
-	tried map[string]bool
+	// good says since when a replica has been healthy without a break, down which were out of contact
+	// after they had been in contact.
+	good map[uint64]time.Time
+	down map[uint64]bool
+	// tried holds nodes that a transfer in this term failed to reach, failed when the last one did.
+	tried  map[string]bool
+	failed time.Time
 	// members was seen in Status; it is known to be committed once the log is committed up to mark,
 	// which is 0 until a later look.
 	members string
@@ -68,7 +78,10 @@ func (k *keeper) step() bool {
 		return false
 	}
 	if st.Term != k.term {
-		*k = keeper{n: k.n, r: k.r, term: st.Term, since: time.Now(), good: map[uint64]time.Time{}, tried: map[string]bool{}}
+		*k = keeper{
+			n: k.n, r: k.r, term: st.Term, since: time.Now(),
+			good: map[uint64]time.Time{}, down: map[uint64]bool{}, tried: map[string]bool{},
+		}
 		k.r.serving.Store(0)
 	}
 	v := k.n.control.view.Load()
@@ -92,11 +105,15 @@ func (k *keeper) step() bool {
 func (k *keeper) look(st *raftnode.GroupStatus, want GroupInfo) *groupSeen {
 	now := time.Now()
 	s := &groupSeen{Self: k.n.ID(), Want: want, Settled: now.Sub(k.since) >= k.n.cfg.LeaderSettle, Tried: k.tried}
+	s.Detour = len(k.tried) > 0 && now.Sub(k.failed) >= detourAfter
 	add := func(rs []raftnode.ReplicaStatus, voter bool) {
 		for _, m := range rs {
 			seen := memberSeen{Node: m.Node, Number: m.Replica, Voter: voter}
 			seen.Alive = m.Node == k.n.ID() || m.Known && m.Contact < k.n.cfg.DownAfter
 			seen.CaughtUp = m.Node == k.n.ID() || m.Known && m.Lag <= catchUpLag && m.LastLog-min(m.LastLog, m.Applied) <= catchUpLag
+			if m.Known && !seen.Alive {
+				k.down[m.Replica] = true
+			}
 			if !seen.healthy() {
 				delete(k.good, m.Replica)
 			} else if _, known := k.good[m.Replica]; !known {
@@ -104,7 +121,11 @@ func (k *keeper) look(st *raftnode.GroupStatus, want GroupInfo) *groupSeen {
 			}
 			if at, good := k.good[m.Replica]; good {
 				seen.Stable = now.Sub(at) >= k.n.cfg.Stabilization
-				seen.Settled = now.Sub(at) >= k.n.cfg.LeaderSettle
+				settle := k.n.cfg.LeaderSettle
+				if k.down[m.Replica] {
+					settle = max(settle, raftBackoff)
+				}
+				seen.Settled = now.Sub(at) >= settle
 			}
 			s.Members = append(s.Members, seen)
 		}
@@ -150,7 +171,7 @@ func (k *keeper) act(m keeperMove, config uint64) bool {
 		err = g.Demote(ctx, m.Node, m.Number, config)
 	case actTransfer:
 		if err = g.Transfer(ctx, m.Node); err != nil {
-			k.tried[m.Node] = true
+			k.tried[m.Node], k.failed = true, time.Now()
 		}
 	case actForget:
 		_, err = k.n.propose(ctx, &cmdForget{Group: k.r.id, Number: m.Number})
