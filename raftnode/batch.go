@@ -202,7 +202,7 @@ func (p *proposer) untilTick(in *instance) time.Duration {
 	wait := tickPeriod - time.Since(p.mu.lastTick)
 	if due && p.mu.outstanding == 0 {
 		if wait <= 0 {
-			p.mu.tick, p.mu.lastTick = true, time.Now()
+			p.mu.tick, p.mu.lastTick = true, monotonic()
 			return time.Microsecond
 		}
 		return wait
@@ -237,7 +237,7 @@ func (p *proposer) cut() (b *batch, closes []uint64, ok bool) {
 	p.dropFrontLocked(end)
 	p.mu.outstanding++
 	p.mu.start, p.mu.tick = false, false
-	p.mu.lastCut = time.Now()
+	p.mu.lastCut = monotonic()
 	closes, p.mu.closes = p.mu.closes, nil
 	return b, closes, true
 }

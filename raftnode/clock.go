@@ -13,6 +13,9 @@ import (
 // closer to wall time: 500 ppm, what NTP allows itself.
 const clockSlew = 2000
 
+// monotonic is read for ages and deadlines, which go by its monotonic part, never for dates.
+func monotonic() time.Time { return time.Now() } //nolint:forbidigo // monotonic, see above
+
 // leaderClock is the clock a leader stamps entries with, in ms. It starts at the larger of the log
 // clock and wall time, runs by monotonic time, leans towards wall time, and never goes back; a step
 // of the wall clock during a leadership therefore never expires keys in a heap.
@@ -31,7 +34,7 @@ type leaderClock struct {
 func (c *leaderClock) start(floor int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mu.mono = time.Now()
+	c.mu.mono = monotonic()
 	c.mu.at = max(c.mu.at, time.Duration(max(floor, c.wall.Now().UnixMilli()))*time.Millisecond)
 }
 
@@ -40,7 +43,7 @@ func (c *leaderClock) now(floor int64) int64 {
 	wall := time.Duration(c.wall.Now().UnixMilli()) * time.Millisecond
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	mono := time.Now()
+	mono := monotonic()
 	ran := mono.Sub(c.mu.mono)
 	lean := ran / clockSlew
 	at := c.mu.at + ran
@@ -48,10 +51,4 @@ func (c *leaderClock) now(floor int64) int64 {
 	c.mu.at = max(at, c.mu.at, time.Duration(floor)*time.Millisecond)
 	c.mu.mono = mono
 	return int64(c.mu.at / time.Millisecond)
-}
-
-// off tells how far wall time is ahead of the clock.
-func (c *leaderClock) off() time.Duration {
-	at := c.now(0)
-	return c.wall.Now().Sub(time.UnixMilli(at))
 }

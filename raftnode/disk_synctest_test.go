@@ -35,11 +35,11 @@ func TestLowDiskOfLeader(t *testing.T) {
 		lead := b.leader()
 		lead.fillDisk(testReserve / 2)
 		b.waitFor("the leader to refuse", func() bool { return errors.Is(lead.set("k", "w"), ErrNoSpace) })
-		if got, err := lead.get(context.Background(), "k"); err != nil || got == "" {
+		if got, err := lead.get(b.t.Context(), "k"); err != nil || got == "" {
 			t.Errorf("read: %q, %v", got, err)
 		}
 		lead.must(delCmd("gone"))
-		if err := lead.group.Snapshot(context.Background()); err != nil {
+		if err := lead.group.Snapshot(b.t.Context()); err != nil {
 			t.Errorf("snapshot: %v", err)
 		}
 		if st := lead.group.Status(); !st.LowDisk || !st.Leading {
@@ -115,7 +115,7 @@ func TestFullDisks(t *testing.T) {
 			t.Error("nothing was refused on full disks")
 		}
 		lead := b.leader()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
 		defer cancel()
 		for key, want := range acked {
 			if got, err := lead.get(ctx, key); err != nil || got != want {
@@ -149,7 +149,7 @@ func TestReserveFile(t *testing.T) {
 		}
 		n.fillDisk(10_000)
 		b.waitFor("low", n.node.LowDisk)
-		if err := n.group.Snapshot(context.Background()); err != nil {
+		if err := n.group.Snapshot(b.t.Context()); err != nil {
 			t.Errorf("snapshot on a full disk: %v", err)
 		}
 		n.freeDisk()

@@ -126,7 +126,6 @@ func (b *bench) open(name string) *testNode {
 		b.t.Fatal(err)
 	}
 	b.mu.Lock()
-	b.nodes[name] = n
 	b.addrs[node.ID()] = name + ":7400"
 	b.mu.Unlock()
 	node.SetDirectory(func(id string) (string, bool) {
@@ -154,6 +153,9 @@ func (n *testNode) start(replica uint64, founder bool) *testNode {
 		n.b.t.Fatalf("%s: %v", n.name, err)
 	}
 	n.group = g
+	n.b.mu.Lock()
+	defer n.b.mu.Unlock()
+	n.b.nodes[n.name] = n
 	return n
 }
 
@@ -199,7 +201,7 @@ func (b *bench) cluster(names ...string) []*testNode {
 	lead := nodes[0]
 	b.waitFor("founder leads", lead.group.IsLeader)
 	lead.must(fsm.Own(1, allSlots()))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	for i, n := range nodes[1:] {
 		replica := uint64(i + 2)
@@ -337,7 +339,7 @@ func (b *bench) converged() {
 	b.t.Helper()
 	b.waitFor("replicas to agree", func() bool {
 		lead := b.leader()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(b.t.Context(), time.Second)
 		defer cancel()
 		index, err := lead.group.Fence(ctx)
 		if err != nil {

@@ -3,7 +3,6 @@
 package raftnode
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -45,7 +44,7 @@ func TestDataFolder(t *testing.T) {
 		if got, _ := n.node.Cluster(); got != "cluster-a" {
 			t.Errorf("cluster %q", got)
 		}
-		n.group = &Group{}
+		n.close()
 	})
 }
 
@@ -75,6 +74,7 @@ func TestFounderOnce(t *testing.T) {
 		if !errors.Is(err, ErrExists) {
 			t.Errorf("another replica number: %v", err)
 		}
+		n.close()
 	})
 }
 
@@ -106,10 +106,10 @@ func TestCloseAnswersAll(t *testing.T) {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("submit to a closed group: %v", err)
 		}
-		if _, err := lead.group.Fence(context.Background()); !errors.Is(err, ErrClosed) {
+		if _, err := lead.group.Fence(b.t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("fence of a closed group: %v", err)
 		}
-		if err := lead.group.WaitApplied(context.Background(), 1<<40); !errors.Is(err, ErrClosed) {
+		if err := lead.group.WaitApplied(b.t.Context(), 1<<40); !errors.Is(err, ErrClosed) {
 			t.Errorf("wait in a closed group: %v", err)
 		}
 	})
@@ -249,7 +249,7 @@ func TestExpiryTicks(t *testing.T) {
 		expire("asked", 1000)
 		b.sleep(1010 * time.Millisecond)
 		for i := 0; ; i++ {
-			got, err := lead.get(context.Background(), "asked")
+			got, err := lead.get(b.t.Context(), "asked")
 			if err == nil && got == "" {
 				break
 			}

@@ -40,7 +40,7 @@ func TestTransferStorm(t *testing.T) {
 						b.sleep(time.Millisecond)
 					}
 					writes.Add(1)
-					ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+					ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Second)
 					got, err := b.leader().get(ctx, key)
 					cancel()
 					if err == nil && got != want {
@@ -57,7 +57,7 @@ func TestTransferStorm(t *testing.T) {
 			if target == lead {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Second)
 			if lead.group.Transfer(ctx, target.node.ID()) == nil {
 				moved++
 			}
@@ -79,7 +79,7 @@ func TestTransferRules(t *testing.T) {
 		b.cluster("n1", "n2", "n3")
 		lead := b.leader()
 		rest := b.others(lead)
-		ctx := context.Background()
+		ctx := b.t.Context()
 		refused := func(what, node string) {
 			t.Helper()
 			if err := lead.group.Transfer(ctx, node); !errors.Is(err, ErrNotCaughtUp) {
@@ -141,7 +141,7 @@ func TestMembership(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		nodes := b.cluster("n1", "n2", "n3")
 		b.write("k", "v")
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 		defer cancel()
 		lead := b.leader()
 		fourth := b.open("n4").start(4, false)
@@ -195,7 +195,7 @@ func TestLeaderRemovesItself(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		b.cluster("n1", "n2", "n3")
 		lead := b.leader()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 		defer cancel()
 		if err := lead.group.Demote(ctx, lead.node.ID(), replicaOf(lead.name), 0); err != nil {
 			t.Fatal(err)

@@ -105,7 +105,7 @@ func Open(h *host.Host, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		h: h, cfg: cfg, log: cfg.Logger, opened: time.Now(),
+		h: h, cfg: cfg, log: cfg.Logger, opened: monotonic(),
 		budget:   budget{limit: cfg.QueueBytes},
 		snapSlot: make(chan struct{}, 1), snapKick: make(chan struct{}, 1),
 	}

@@ -16,7 +16,7 @@ func TestFounderAlone(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		nodes := b.cluster("n1")
 		b.write("k", "v")
-		got, err := nodes[0].get(context.Background(), "k")
+		got, err := nodes[0].get(b.t.Context(), "k")
 		if err != nil || got != "v" {
 			t.Fatalf("got %q, %v", got, err)
 		}
@@ -73,7 +73,7 @@ func TestReadsFollowWrites(t *testing.T) {
 			want := fmt.Sprint(i)
 			b.write("k", want)
 			lead := b.leader()
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Second)
 			got, err := lead.get(ctx, "k")
 			cancel()
 			if err != nil || got != want {

@@ -56,7 +56,7 @@ func realCluster(b *testing.B, store string) *testNode {
 	lead := nodes[0]
 	w.waitFor("the founder to lead", lead.group.IsLeader)
 	lead.must(fsm.Own(1, allSlots()))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	for i, n := range nodes[1:] {
 		replica := uint64(i + 2)
@@ -131,7 +131,7 @@ func BenchmarkRead(b *testing.B) {
 				wg.Go(func() {
 					cmds, out := []fsm.Command{getCmd("k")}, make([]fsm.Result, 1)
 					for left.Add(-1) >= 0 {
-						if err := lead.group.Read(context.Background(), cmds, out); err != nil {
+						if err := lead.group.Read(b.Context(), cmds, out); err != nil {
 							b.Error(err)
 						}
 					}

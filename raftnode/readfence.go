@@ -238,12 +238,12 @@ func (g *Group) Fence(ctx context.Context) (index uint64, err error) {
 				return 0, fenceTimeout(ctx)
 			}
 		}
-		switch b.err {
-		case nil:
+		switch {
+		case b.err == nil:
 			return b.index, nil
-		case errNotReady:
+		case errors.Is(b.err, errNotReady):
 			err = g.waitOwnTerm(ctx)
-		case ErrNoQuorum:
+		case errors.Is(b.err, ErrNoQuorum):
 			err = pause(ctx, fencePause)
 		default:
 			return 0, b.err

@@ -37,7 +37,7 @@ func TestStaleLeaderRefusesReads(t *testing.T) {
 		for i := range 40 {
 			wg.Go(func() {
 				b.sleep(time.Duration(i) * 50 * time.Millisecond)
-				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+				ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Second)
 				defer cancel()
 				if got, err := lead.get(ctx, "k"); err == nil {
 					t.Errorf("a cut-off leader served %q after %d ms", got, i*50)
@@ -73,7 +73,7 @@ func TestHungLeaderRefusesReads(t *testing.T) {
 		lead.group.Submit(pack(setCmd("x", "y")), nop)
 		served := 0
 		for range 20 {
-			if got, err := lead.get(context.Background(), "k"); err == nil && got == "old" {
+			if got, err := lead.get(b.t.Context(), "k"); err == nil && got == "old" {
 				served++
 			}
 			b.sleep(10 * time.Millisecond)
@@ -92,7 +92,7 @@ func TestHungLeaderRefusesReads(t *testing.T) {
 		if in := lead.group.inst.Load(); in.raft.State() != raft.Leader {
 			t.Error("the hung leader noticed: the test shows nothing")
 		}
-		if got, err := lead.get(context.Background(), "k"); err == nil {
+		if got, err := lead.get(b.t.Context(), "k"); err == nil {
 			t.Errorf("a deposed leader served %q", got)
 		}
 		release()
@@ -118,7 +118,7 @@ func TestVerifyLeaderDefect(t *testing.T) {
 		}
 		verified := make(chan error, 1)
 		fenced := make(chan error, 1)
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Second)
 		defer cancel()
 		go func() { verified <- lead.group.inst.Load().raft.VerifyLeader().Error() }()
 		go func() {
@@ -148,7 +148,7 @@ func TestFenceNotLeader(t *testing.T) {
 		b.cluster("n1", "n2", "n3")
 		lead := b.leader()
 		for _, n := range b.others(lead) {
-			_, err := n.get(context.Background(), "k")
+			_, err := n.get(b.t.Context(), "k")
 			nl, ok := errors.AsType[ErrNotLeader](err)
 			if !ok || nl.Hint.Node != lead.node.ID() {
 				t.Errorf("%s: %v", n.name, err)
@@ -177,7 +177,7 @@ func TestFenceRounds(t *testing.T) {
 		for range 50 {
 			wg.Go(func() {
 				for range 100 {
-					if got, err := lead.get(context.Background(), "k"); err != nil || got != "v" {
+					if got, err := lead.get(b.t.Context(), "k"); err != nil || got != "v" {
 						t.Errorf("%q, %v", got, err)
 					}
 				}
@@ -199,12 +199,12 @@ func TestFenceFollowerRead(t *testing.T) {
 		for i := range 20 {
 			want := fmt.Sprint(i)
 			b.write("k", want)
-			index, err := lead.group.Fence(context.Background())
+			index, err := lead.group.Fence(b.t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, n := range b.others(lead) {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Second)
 				if err := n.group.WaitApplied(ctx, index); err != nil {
 					t.Fatal(err)
 				}

@@ -33,7 +33,7 @@ func (w *sessionWatch) heard(session uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.mu.heard != nil {
-		w.mu.heard[session] = time.Now()
+		w.mu.heard[session] = monotonic()
 	}
 }
 
@@ -42,7 +42,7 @@ func (w *sessionWatch) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mu.heard = make(map[uint64]time.Time)
-	w.mu.swept = time.Now()
+	w.mu.swept = monotonic()
 }
 
 // silent returns up to maxCloses of the machine's sessions that were silent for too long, at most
@@ -50,7 +50,7 @@ func (w *sessionWatch) reset() {
 func (w *sessionWatch) silent(open func() []uint64) []uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := time.Now()
+	now := monotonic()
 	if w.mu.heard == nil || now.Sub(w.mu.swept) < sessionSweep {
 		return nil
 	}

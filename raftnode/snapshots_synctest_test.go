@@ -34,7 +34,7 @@ func TestSnapshotAndInstall(t *testing.T) {
 			t.Errorf("only %d entries were kept", last-first)
 		}
 		late := b.open("n4").start(4, false)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 		defer cancel()
 		if err := lead.group.AddNonvoter(ctx, late.node.ID(), 4, 0); err != nil {
 			t.Fatal(err)
@@ -58,14 +58,14 @@ func TestSnapshotNow(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		n := b.cluster("n1")[0]
 		b.write("k", "v")
-		if err := n.group.Snapshot(context.Background()); err != nil {
+		if err := n.group.Snapshot(b.t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		at := n.group.Status().SnapshotIndex
 		if at == 0 {
 			t.Fatal("no snapshot")
 		}
-		if err := n.group.Snapshot(context.Background()); err != nil {
+		if err := n.group.Snapshot(b.t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if again := n.group.Status().SnapshotIndex; again != at {
@@ -92,7 +92,7 @@ func TestRepairLog(t *testing.T) {
 		victim.crash()
 		// The log ends before the snapshot: as if the snapshot of the leader had been committed and
 		// the log not yet dropped.
-		if err := lead.group.Snapshot(context.Background()); err != nil {
+		if err := lead.group.Snapshot(b.t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		b.copySnapshot(lead, victim)

@@ -197,7 +197,7 @@ func (q question) fail() {
 func (l *lane) exchange(qs []question) {
 	ctx, cancel := context.WithTimeout(l.n.ctx, l.n.cfg.Heartbeat)
 	defer cancel()
-	sent := time.Now()
+	sent := monotonic()
 	reply, err := l.n.call(ctx, l.node, appendTermCheck(make([]byte, 0, 4+len(qs)*questionBytes), qs))
 	if err == nil {
 		err = checkReply(reply, len(qs))
