@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,8 @@ type testMember struct {
 	*Node
 	name string
 	rn   *raftnode.Node
+	// dead is set before a crash: what the dying process says is of no interest.
+	dead atomic.Bool
 }
 
 // inCluster runs f on an empty world.
@@ -94,14 +97,20 @@ func (c *testCluster) open(name string) *testMember {
 	rc := raftnode.DefaultConfig()
 	rc.Dir, rc.Listen, rc.Advertise, rc.Logger = "/data", ":7400", name+":7400", testLogger(name)
 	rc.DiskReserve, rc.SegmentBytes = 0, 64<<10
-	rc.Events.Fatal = func(err error) { c.t.Errorf("%s: fatal: %v", name, err) }
+	m := &testMember{name: name}
+	fatal := func(err error) {
+		if !m.dead.Load() {
+			c.t.Errorf("%s: fatal: %v", name, err)
+		}
+	}
+	rc.Events.Fatal = fatal
 	rn, err := raftnode.Open(h, rc)
 	if err != nil {
 		c.t.Fatalf("open %s: %v", name, err)
 	}
 	cfg := Config{
 		Name: name, Version: "test", Logger: testLogger(name), Addrs: map[string]string{"http": name + ":7401"},
-		Fatal: func(err error) { c.t.Errorf("%s: fatal: %v", name, err) },
+		Fatal: fatal,
 	}
 	if c.config != nil {
 		c.config(name, &cfg)
@@ -110,7 +119,7 @@ func (c *testCluster) open(name string) *testMember {
 	if err != nil {
 		c.t.Fatalf("open %s: %v", name, err)
 	}
-	m := &testMember{Node: n, name: name, rn: rn}
+	m.Node, m.rn = n, rn
 	c.nodes[name] = m
 	return m
 }
@@ -124,11 +133,12 @@ func (c *testCluster) stop(name string) {
 	}
 }
 
-// crash kills a node: only what was synced survives.
-func (c *testCluster) crash(name string) {
+// crash kills a node: what was synced survives, and of the rest what the policy says.
+func (c *testCluster) crash(name string, policy ...host.CrashPolicy) {
 	m := c.nodes[name]
 	delete(c.nodes, name)
-	c.world.Crash(name)
+	m.dead.Store(true)
+	c.world.Crash(name, policy...)
 	_ = m.Node.Close() // joins the goroutines of the dead process
 	_ = m.rn.Close()
 }
