@@ -26,9 +26,7 @@ func newRaftLogger(l *slog.Logger) *raftLogger { return &raftLogger{log: l, name
 
 func level(l hclog.Level) slog.Level {
 	switch l {
-	case hclog.Error:
-		return slog.LevelWarn
-	case hclog.Warn:
+	case hclog.Error, hclog.Warn:
 		return slog.LevelInfo
 	default:
 		return slog.LevelDebug

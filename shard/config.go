@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/kvorum/kvorum/fsm"
 )
 
 // Limits of a cluster. Each is checked where the value enters.
@@ -64,6 +66,8 @@ type Config struct {
 	// Fatal is called, perhaps more than once, when a replica met an entry that it may not skip: the
 	// process must stop. Nil panics.
 	Fatal func(err error)
+	// Limits are what commands are checked against; the zero value means fsm.DefaultLimits.
+	Limits fsm.Limits
 	// Logger receives news; nil discards them.
 	Logger *slog.Logger
 }
@@ -76,6 +80,7 @@ func (c *Config) withDefaults() Config {
 	setIfZero(&d.LeaderSettle, 3*time.Second)
 	setIfZero(&d.DownAfter, 3*time.Second)
 	setIfZero(&d.StatusTimeout, time.Second)
+	setIfZero(&d.Limits, fsm.DefaultLimits())
 	if d.Fatal == nil {
 		d.Fatal = func(err error) { panic(err) }
 	}

@@ -61,8 +61,9 @@ func Open(h *host.Host, rn *raftnode.Node, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.withDefaults()
 	n := &Node{
-		h: h, rn: rn, cfg: cfg.withDefaults(), table: fsm.Data(),
+		h: h, rn: rn, cfg: cfg, table: fsm.DataWith(cfg.Limits),
 		wake: make(chan struct{}, 1), left: make(chan struct{}),
 	}
 	n.log = n.cfg.Logger

@@ -307,6 +307,14 @@ func (k *call) flush() {
 	k.items, k.splits = k.items[:0], k.splits[:0]
 }
 
+// Leader is the node id of the group's leader as far as this node knows, empty when it does not.
+func (r *Router) Leader(group uint32) string {
+	if rt := (*r.routes.Load())[group]; rt != nil {
+		return rt.leader()
+	}
+	return ""
+}
+
 // SlotMap returns the newest Map, nil before the first.
 func (r *Router) SlotMap() *Map { return r.m.Load() }
 

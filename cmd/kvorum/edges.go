@@ -64,15 +64,36 @@ type edges struct {
 	lns    *listeners
 	http   *http.Server
 	native *tcpd.Server
-	wg     sync.WaitGroup
+	// sessions makes native's sessions; it is closed behind the server.
+	sessions *native.Handler
+	wg       sync.WaitGroup
 }
 
 func openEdges(c *config, log *slog.Logger, sn *shard.Node, lns *listeners) (*edges, error) {
 	e := &edges{lns: lns}
-	e.http = httpd.NewServer(httpd.Config{Node: sn, Router: sn.Router(), Limits: c.limits(), Timeout: c.Timeout, Version: version, Logger: log})
+	e.http = httpd.NewServer(httpd.Config{Node: sn, Router: sn.Router(), Limits: sn.Router().Table().Limits(), Timeout: c.Timeout, Version: version, Logger: log})
 	var err error
-	e.native, err = native.NewServer(native.Config{Node: sn, Router: sn.Router(), Limits: c.limits(), Timeout: c.Timeout, MaxConns: c.MaxConnections, Logger: log})
-	return e, err
+	e.sessions, err = native.New(native.Config{
+		Router: sn.Router(), Table: sn.Router().Table(), NodeID: sn.ID(), Version: version, Leader: sn.Router().Leader,
+		ClusterID: func() string {
+			if v := sn.View(); v != nil {
+				return v.ClusterID
+			}
+			return ""
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	tc := tcpd.Config{
+		Protocol: "native", Open: e.sessions.Open, MaxCommand: e.sessions.MaxCommand(), Refusal: native.Refusal(),
+		MaxConns: c.MaxConnections, Logger: log,
+	}
+	if e.native, err = tcpd.New(tc); err != nil {
+		e.sessions.Close()
+		return nil, err
+	}
+	return e, nil
 }
 
 // serve runs every edge; one that breaks stops the node.
@@ -99,6 +120,7 @@ func (e *edges) shutdown(log *slog.Logger) {
 		_ = e.http.Close()
 	}
 	e.wg.Wait()
+	e.sessions.Close()
 }
 
 // resolvePeer asks the HTTP address of a member for its peer address, so that 'join' takes either.

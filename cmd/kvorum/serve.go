@@ -225,13 +225,13 @@ func (c *config) shardConfig(log *slog.Logger, rn *raftnode.Node, lns *listeners
 		addrs["native"] = c.advertised(lns.native.Addr())
 	}
 	return shard.Config{
-		Name: c.Name, Zone: c.Zone, Addrs: addrs, Version: version, Logger: log, ResolvePeer: resolvePeer,
+		Name: c.Name, Zone: c.Zone, Addrs: addrs, Version: version, Limits: c.limits(), Logger: log, ResolvePeer: resolvePeer,
 	}
 }
 
 func (c *config) limits() fsm.Limits {
-	l := fsm.DefaultLimits()
-	l.MaxKey, l.MaxValue = int(c.MaxKey), int(c.MaxValue)
+	l := fsm.DefaultLimits().WithMaxValue(int(c.MaxValue))
+	l.MaxKey = int(c.MaxKey)
 	return l
 }
 
@@ -262,6 +262,16 @@ func enter(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) err
 	return join(ctx, c, log, sn)
 }
 
+// notYet tells whether a refusal may pass by itself: a member that is starting, founding or electing.
+func notYet(err error) bool {
+	for _, e := range []error{shard.ErrUnreachable, shard.ErrMemberUninitialised, shard.ErrNoControlLeader} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 func join(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) error {
 	for {
 		err := sn.Join(ctx, strings.Split(c.Join, ","))
@@ -269,10 +279,10 @@ func join(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) erro
 			log.Info("joined the cluster")
 			return nil
 		}
-		if ctx.Err() != nil || !errors.Is(err, shard.ErrUnreachable) {
+		if ctx.Err() != nil || !notYet(err) {
 			return err
 		}
-		log.Warn("no member answers yet", slog.String("join", c.Join), slog.Any("error", err))
+		log.Info("no member can take this node yet", slog.String("join", c.Join), slog.Any("error", err))
 		select {
 		case <-ctx.Done():
 			return err
