@@ -87,6 +87,10 @@ func TestCommandScripts(t *testing.T) {
 			GETEX a PERSIST => "2"
 			TTL a => -1
 			TTL nope => -2
+			PSETEX r 1499 v => +OK
+			TTL r => 1
+			PSETEX r 1500 v => +OK
+			TTL r => 2
 			PERSIST a => 0
 			EXPIRE a 10 GT => 0
 			EXPIRE a 10 LT => 1
@@ -211,15 +215,14 @@ func TestDeadKeysStayDead(t *testing.T) {
 	if n := tm.k.Stats().Keys; n != 2*dueBatch+1 {
 		t.Fatalf("one entry removed all but %d keys, want %d", n, 2*dueBatch+1)
 	}
-	last := fmt.Sprint("k", 3*dueBatch-1)
-	for i := range 3 * dueBatch {
-		last = max(last, fmt.Sprint("k", i))
-	}
 	var out [1]Result
 	cmd, _ := tm.command("EXISTS", "list")
 	tm.m.Query([]Command{cmd}, out[:], 0)
 	if out[0].Int != 0 {
 		t.Error("a dead list is seen")
+	}
+	if res := tm.do("SCAN", "0", "COUNT", "10000"); len(res.Elems[1].Elems) != 0 {
+		t.Errorf("a scan sees the dead: %s", show(res))
 	}
 	// A write that takes a dead key over keeps nothing of it.
 	if got := show(tm.do("HSET", "list", "f", "v")); got != "1" {
@@ -313,6 +316,14 @@ func TestDefaultTTL(t *testing.T) {
 		PTTL l => 5000
 		HSET h f v => 1
 		PTTL h => 5000
+		HINCRBY i f 1 => 1
+		PTTL i => 5000
+		SETNX x 1 => 1
+		PTTL x => 5000
+		MSET y 1 => +OK
+		PTTL y => 5000
+		SETRANGE z 0 v => 1
+		PTTL z => 5000
 		APPEND s v => 1
 		PTTL s => 5000
 		PERSIST s => 1

@@ -134,6 +134,15 @@ func TestOwnership(t *testing.T) {
 	if res := tm.do("MSET", "a", "2", "b", "2"); res.Code != CodeSlotMoved || show(tm.do("GET", "a")) != `"1"` {
 		t.Errorf("write over owned and foreign slots: %s", show(res))
 	}
+	below, above := "b", "b"
+	for i := 0; SlotOf([]byte(above)) < slot; i++ {
+		above = fmt.Sprint("b", i)
+	}
+	for _, foreign := range []string{below, above} {
+		if res := tm.do("DEL", "a", foreign); res.Code != CodeSlotMoved {
+			t.Errorf("DEL a %s: %s", foreign, show(res))
+		}
+	}
 	for _, stale := range []Command{Own(4, []uint16{slot}), Drop(4, []uint16{slot}), Drop(5, []uint16{slot}), Own(4, []uint16{slot - 1, slot})} {
 		if res := tm.write(stale); !res.IsError() {
 			t.Errorf("a stale step passed: %v", stale)

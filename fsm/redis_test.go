@@ -306,15 +306,10 @@ func repliesAgree(name string, ours, theirs Result) bool {
 // at the end of each round all that is left.
 func TestAgainstRedis(t *testing.T) {
 	redis := startRedis(t)
-	rounds, steps := 30, 400
-	if testing.Short() {
-		rounds = 5
-	}
-	for round := range rounds {
-		seed := uint64(round) + 1
-		if s := os.Getenv("KVORUM_REDIS_SEED"); s != "" {
-			seed, _ = strconv.ParseUint(s, 10, 64)
-		}
+	// KVORUM_REDIS_SEED is the first round's seed, KVORUM_REDIS_ROUNDS the number of rounds.
+	rounds, steps := environment("KVORUM_REDIS_ROUNDS", 30), uint64(400)
+	first := environment("KVORUM_REDIS_SEED", 1)
+	for seed := first; seed < first+rounds; seed++ {
 		g := &wordSource{rng: rand.New(rand.NewPCG(seed, 2))}
 		tm := newOwner(t)
 		redis.do("FLUSHALL")
@@ -335,6 +330,13 @@ func TestAgainstRedis(t *testing.T) {
 			return
 		}
 	}
+}
+
+func environment(name string, otherwise uint64) uint64 {
+	if v, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
+		return v
+	}
+	return otherwise
 }
 
 func compareKeyspaces(t *testing.T, redis *respClient, tm *testMachine) {
