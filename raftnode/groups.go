@@ -136,7 +136,7 @@ func (g *Group) open(record catalogRecord) error {
 	if wrap := g.n.cfg.wrapStores; wrap != nil {
 		g.stores = wrap(g, g.stores)
 	}
-	g.logs = &meter{Store: g.stores.logs, n: g.n}
+	g.logs = &meter{Store: g.stores.logs, n: g.n, g: g}
 	snapshot, _ := g.snaps.local()
 	if err := g.found(record, snapshot); err != nil {
 		return errors.Join(err, g.stores.close())

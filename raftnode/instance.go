@@ -40,10 +40,11 @@ type instance struct {
 	flights chan flight
 	// poke wakes the watcher.
 	poke chan struct{}
-	// stop ends the proposer and the watcher; dead is closed when raft has shut down.
-	stop, dead chan struct{}
-	wg, reaper sync.WaitGroup
-	mu         struct {
+	// stop ends the proposer and the watcher; released is closed when nothing can leave this node
+	// through the instance any more; dead when raft has shut down.
+	stop, released, dead chan struct{}
+	wg, reaper           sync.WaitGroup
+	mu                   struct {
 		sync.Mutex
 		// over: nothing may join wg any more.
 		over bool
@@ -96,13 +97,14 @@ func (g *Group) startInstance() error {
 		poke:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		dead:    make(chan struct{}),
+
+		released: make(chan struct{}),
 	}
 	if in.trans, err = g.n.mux.Open(g.id, g.replica); err != nil {
 		return err
 	}
 	resume := newest.Index != 0 && g.applier.index.Load() >= newest.Index
-	in.raft, err = raft.NewRaft(g.raftConfig(resume), &g.applier, g.logs, g.stores.stable, g.snaps, in.trans)
-	if err != nil {
+	if in.raft, err = g.newRaft(in, resume); err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), in.trans.Close())
 	}
 	g.logs.started()
@@ -122,6 +124,18 @@ func (g *Group) startInstance() error {
 	in.wg.Go(in.watch)
 	in.reaper.Go(func() { g.prop.reap(in) })
 	return nil
+}
+
+// newRaft makes raft over the group's stores. At start raft panics on this goroutine when it cannot
+// read its log.
+func (g *Group) newRaft(in *instance, resume bool) (r *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r, err = nil, fmt.Errorf("%v", p)
+		}
+	}()
+	stable := &guardedStable{StableStore: g.stores.stable, g: g}
+	return raft.NewRaft(g.raftConfig(resume), &g.applier, g.logs, stable, g.snaps, in.trans)
 }
 
 // enter makes shutdown wait for the caller until leave; false when shutdown has begun.
@@ -146,6 +160,7 @@ func (in *instance) shutdown() error {
 	close(in.stop)
 	// The transport first: raft joins goroutines that may sit in a call to a peer.
 	err := in.trans.Close()
+	close(in.released)
 	if e := in.raft.Shutdown().Error(); e != nil {
 		err = errors.Join(err, e)
 	}

@@ -29,6 +29,7 @@ const entryOverhead = 64
 type meter struct {
 	logstore.Store
 	n *Node
+	g *Group
 
 	calls atomic.Uint64
 	// due is when the append under way becomes overdue, in ns of the node's monotonic time; 0 when
@@ -74,7 +75,7 @@ func (m *meter) started() {
 // GetLog implements raft.LogStore.
 func (m *meter) GetLog(index uint64, l *raft.Log) error {
 	if err := m.Store.GetLog(index, l); err != nil {
-		return err
+		return m.g.guardGet(index, l, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
