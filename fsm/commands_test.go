@@ -5,158 +5,28 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// TestCommandScripts says what commands answer, one line a command.
+// TestCommandScripts runs testdata/scripts, which say what commands answer: one line a command, " => " and
+// its reply as show words it.
 func TestCommandScripts(t *testing.T) {
-	scripts := []struct{ name, text string }{
-		{"strings", `
-			GET a => nil
-			SET a 1 => +OK
-			GET a => "1"
-			set a 2 get => "1"
-			SET a 3 NX => nil
-			SET b 3 XX => nil
-			SET b 3 XX GET => nil
-			SET a 3 XX NX => -ERR syntax error
-			SET a 3 EX => -ERR syntax error
-			SET a 3 EX 10 PX 10 => -ERR syntax error
-			SET a 3 EX 0 => -ERR invalid expire time in 'set' command
-			SETEX a 0 v => -ERR invalid expire time in 'setex' command
-			SET a => -ERR wrong number of arguments for 'set' command
-			INCR a => 3
-			INCRBY a 9223372036854775807 => -ERR increment or decrement would overflow
-			DECRBY a -9223372036854775808 => -ERR decrement would overflow
-			DECRBY a 4 => -1
-			APPEND a x => 3
-			INCR a => -ERR value is not an integer or out of range
-			STRLEN a => 3
-			GETRANGE a 0 -2 => "-1"
-			SETRANGE a 1 zz => 3
-			SETRANGE n 2 x => 3
-			GET n => "\x00\x00x"
-			SETRANGE a 16777216 x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
-			MSET a 1 b 2 c => -ERR wrong number of arguments for 'mset' command
-			MSET a 1 b 2 => +OK
-			MGET a b nope a => ["1" "2" nil "1"]
-			MSETNX b 5 z 5 => 0
-			EXISTS z => 0
-			MSETNX y 5 z 6 => 1
-			GETDEL y => "5"
-			GETDEL y => nil
-			EXISTS a a b nope => 3
-			DEL a a b nope => 2
-			UNLINK z => 1
-		`},
-		{"versions", `
-			SET a 1 IFVERSION 1 => -VERSION current version is 0
-			SET a 1 IFVERSION 0 WITHVERSION => 1782579200000000000
-			SET a 2 IFVERSION 0 => -VERSION current version is 1782579200000000000
-			SET a 2 IFVERSION 1782579200000000000 WITHVERSION FLAGS 7 => 1782579200000000001
-			KV.GET a => ["2" 1782579200000000001 7 -1 +string]
-			EXPIRE a 100 => 1
-			KV.GET a => ["2" 1782579200000000001 7 100000 +string]
-			APPEND a x => 2
-			KV.GET a => ["2x" 1782579200000000002 7 100000 +string]
-			SET a 3 => +OK
-			KV.GET a => ["3" 1782579200000000003 0 -1 +string]
-			KV.DEL a IFVERSION 5 => -VERSION current version is 1782579200000000003
-			KV.DEL a IFVERSION 1782579200000000003 => 1
-			KV.DEL a IFVERSION 0 => 0
-			KV.DEL a => 0
-			KV.DEL a IF 0 => -ERR syntax error
-			SET a 1 IFVERSION x => -ERR value is not an integer or out of range
-			SET a 1 IFVERSION 0 NX => -ERR syntax error
-			SET a 1 FLAGS 4294967296 => -ERR value is not an integer or out of range
-			SET a 1 GET WITHVERSION => -ERR syntax error
-			RPUSH l a => 1
-			KV.GET l => [nil 1782579200000000004 0 -1 +list]
-			KV.GET nope => nil
-		`},
-		{"expiry", `
-			SET a 1 EX 100 => +OK
-			TTL a => 100
-			PTTL a => 100000
-			EXPIRETIME a => 1700000100
-			PEXPIRETIME a => 1700000100000
-			SET a 2 KEEPTTL => +OK
-			TTL a => 100
-			GETEX a PERSIST => "2"
-			TTL a => -1
-			TTL nope => -2
-			PSETEX r 1499 v => +OK
-			TTL r => 1
-			PSETEX r 1500 v => +OK
-			TTL r => 2
-			PERSIST a => 0
-			EXPIRE a 10 GT => 0
-			EXPIRE a 10 LT => 1
-			EXPIRE a 20 NX => 0
-			EXPIRE a 20 XX GT => 1
-			EXPIRE a 20 NX GT => -ERR NX and XX, GT or LT options at the same time are not compatible
-			EXPIRE a 20 GT LT => -ERR GT and LT options at the same time are not compatible
-			EXPIRE a 20 ZZ => -ERR Unsupported option ZZ
-			EXPIRE a 9223372036854775807 => -ERR invalid expire time in 'expire' command
-			PEXPIRE a 9223372036854775807 => -ERR invalid expire time in 'pexpire' command
-			PERSIST a => 1
-			SET b 1 EXAT 1 => +OK
-			EXISTS b => 0
-			GETEX a PXAT 1 => "2"
-			EXISTS a => 0
-			SET c 1 => +OK
-			PEXPIREAT c -5 => 1
-			EXISTS c => 0
-		`},
-		{"lists", `
-			RPUSH l a b c => 3
-			LPUSH l z => 4
-			LRANGE l 0 -1 => ["z" "a" "b" "c"]
-			LRANGE l -2 100 => ["b" "c"]
-			LINDEX l -1 => "c"
-			LINDEX l 9 => nil
-			LINDEX nope x => nil
-			LINDEX l x => -ERR value is not an integer or out of range
-			LSET l 9 v => -ERR index out of range
-			LSET nope x v => -ERR no such key
-			LSET l 0 y => +OK
-			LREM l 0 q => 0
-			LREM l -1 y => 1
-			LTRIM l 0 1 => +OK
-			LLEN l => 2
-			LPOP l 0 => []
-			LPOP l -1 => -ERR value is out of range, must be positive
-			LPOP l 5 => ["a" "b"]
-			EXISTS l => 0
-			LPOP l => nil
-			LPOP l 2 3 => -ERR wrong number of arguments for 'lpop' command
-			SET s 1 => +OK
-			LPUSH s a => -WRONGTYPE Operation against a key holding the wrong kind of value
-		`},
-		{"hashes", `
-			HSET h a 1 b 2 => 2
-			HSET h a 3 c 4 => 1
-			HSET h a => -ERR wrong number of arguments for 'hset' command
-			HSET h a 1 b => -ERR wrong number of arguments for 'hset' command
-			HGETALL h => {"a" "3" "b" "2" "c" "4"]
-			HMGET h a nope => ["3" nil]
-			HKEYS h => ["a" "b" "c"]
-			HVALS h => ["3" "2" "4"]
-			HINCRBY h a 4 => 7
-			HINCRBY h n -4 => -4
-			HSET h s x => 1
-			HINCRBY h s 1 => -ERR hash value is not an integer
-			HEXISTS h a => 1
-			HLEN h => 5
-			HDEL h a b c n s s => 5
-			TYPE h => +none
-			HGETALL h => {]
-		`},
+	files, err := filepath.Glob("testdata/scripts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d scripts, %v", len(files), err)
 	}
-	for _, s := range scripts {
-		t.Run(s.name, func(t *testing.T) { newOwner(t).script(s.text) })
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			newOwner(t).script(string(text))
+		})
 	}
 }
 

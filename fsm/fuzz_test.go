@@ -14,6 +14,7 @@ func allocationLimit(src []byte) uint64 { return 32<<10 + 512*uint64(len(src)) }
 
 // frugal fails the test when f allocates more than the limit for src.
 func frugal(t *testing.T, src []byte, f func()) {
+	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	f()

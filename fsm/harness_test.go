@@ -161,7 +161,7 @@ func show(r Result) string {
 	return fmt.Sprintf("kind %d", r.Kind)
 }
 
-// run executes a script: each line is a command, " => " and the reply as show words it.
+// script runs a script: each line is a command, " => " and the reply as show words it.
 func (tm *testMachine) script(text string) {
 	tm.t.Helper()
 	for n, line := range strings.Split(text, "\n") {
@@ -173,11 +173,7 @@ func (tm *testMachine) script(text string) {
 		if !ok {
 			tm.t.Fatalf("line %d: no =>", n+1)
 		}
-		words := strings.Fields(cmd)
-		for i, w := range words {
-			words[i] = strings.ReplaceAll(strings.ReplaceAll(w, "''", ""), "~", " ")
-		}
-		if got := show(tm.do(words...)); got != want {
+		if got := show(tm.do(strings.Fields(cmd)...)); got != want {
 			tm.t.Errorf("line %d: %s\n got %s\nwant %s", n+1, cmd, got, want)
 		}
 	}

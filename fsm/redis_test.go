@@ -76,7 +76,8 @@ func (c *respClient) reply() Result {
 }
 
 // startRedis runs a real Redis on a unix socket for the life of the test.
-func startRedis(t testing.TB) *respClient {
+func startRedis(t *testing.T) *respClient {
+	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		if os.Getenv("KVORUM_REQUIRE_REDIS") == "1" {
