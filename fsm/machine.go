@@ -133,8 +133,25 @@ func (m *Machine) Apply(index, term uint64, data []byte, subs []*Sub) {
 		m.stop(fmt.Errorf("fsm: apply entry %d: %w", index, err))
 		return
 	}
+	m.release()
 	m.term.Store(term)
 	m.index.Store(index)
+}
+
+// maxRoom bounds the room for Subs and arguments that is kept from one entry to the next, in items.
+const maxRoom = 8192
+
+// release lets the entry's bytes go and keeps the room for the next one.
+func (m *Machine) release() {
+	clear(m.entry.Subs)
+	clear(m.entry.Header.Evict)
+	clear(m.cmd.Args[:cap(m.cmd.Args)])
+	if cap(m.entry.Subs) > maxRoom {
+		m.entry.Subs = nil
+	}
+	if cap(m.cmd.Args) > maxRoom {
+		m.cmd.Args = nil
+	}
 }
 
 func (m *Machine) apply(index, term uint64, data []byte, subs []*Sub) error {
