@@ -19,8 +19,8 @@ import (
 // startTime bounds how long a cluster may take to become healthy.
 const startTime = 60 * time.Second
 
-// binary builds the product once a test run.
-var binary = sync.OnceValues(func() (string, error) {
+// product builds the product once a test run.
+var product = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "kvorum-bin-")
 	if err != nil {
 		return "", err
@@ -35,7 +35,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := binary(); err == nil {
+	if bin, err := product(); err == nil {
 		os.RemoveAll(filepath.Dir(bin))
 	}
 	os.Exit(code)
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 // also gets initArgs. The processes end with the test; on failure their logs are printed.
 func startCluster(t *testing.T, n int, initArgs ...string) *proc.Cluster {
 	t.Helper()
-	bin, err := binary()
+	bin, err := product()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,3 +92,29 @@ func TestRegisters(t *testing.T) {
 		})
 	}
 }
+
+// TestDeath: a value that was seen gone stays gone.
+func TestDeath(t *testing.T) {
+	read := func(call, ret int64, value string) history.Op {
+		return reg(1, history.Read, "", call, ret, history.OK, value, value != "")
+	}
+	tests := []struct {
+		name string
+		ops  []history.Op
+		want string
+	}{
+		{"lives and dies", []history.Op{read(0, 1, "a"), read(2, 3, "a"), read(4, 5, ""), read(6, 7, "")}, ""},
+		{"comes back", []history.Op{read(0, 1, "a"), read(2, 3, ""), read(4, 5, "a")}, "resurrected"},
+		{"comes back after another", []history.Op{read(0, 1, "a"), read(2, 3, "b"), read(4, 5, "a")}, "resurrected"},
+		{"concurrent reads may disagree", []history.Op{read(0, 1, "a"), read(2, 9, ""), read(3, 8, "a")}, ""},
+		{"absent before it was seen", []history.Op{read(0, 1, ""), read(2, 3, "a"), read(4, 5, "a")}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			found := Death(tt.ops)
+			if (tt.want == "") != (len(found) == 0) || tt.want != "" && !contains(found, tt.want) {
+				t.Fatalf("want %q, got %v", tt.want, found)
+			}
+		})
+	}
+}

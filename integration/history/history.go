@@ -34,6 +34,7 @@ type Func string
 const (
 	Read     Func = "read"     // GET: Value "" and Found false when absent
 	Write    Func = "write"    // SET key Arg
+	Expire   Func = "expire"   // SET key Arg PX Len
 	Delete   Func = "delete"   // DEL: Found tells whether a key was removed
 	CAS      Func = "cas"      // SET key Arg IFVERSION of the value Expect: Found tells success
 	Append   Func = "append"   // RPUSH key Arg: Len is the answer

@@ -160,7 +160,7 @@ func (c *cluster) healthy(ctx context.Context) error {
 	for {
 		if sn := c.nodes[0].shard(); sn != nil {
 			s, err := sn.Status(ctx)
-			if err == nil && s.Cluster.Health == shard.HealthOK && len(s.Nodes) == len(c.nodes) {
+			if err == nil && s.Cluster.Health == shard.HealthOK && len(s.Nodes) == len(c.nodes) && c.ready() {
 				return nil
 			}
 			last = s
@@ -171,6 +171,16 @@ func (c *cluster) healthy(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// ready tells whether every node is up and says that it has caught up.
+func (c *cluster) ready() bool {
+	for _, n := range c.nodes {
+		if sn := n.shard(); sn == nil || sn.Ready() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // close ends the world and joins every goroutine of every node.

@@ -148,10 +148,13 @@ func (r *Report) agree(ctx context.Context, c *cluster) error {
 
 // judge runs the checkers.
 func (r *Report) judge() {
-	for _, a := range check.ListAppend(listOps(r.Ops)) {
+	for _, a := range check.ListAppend(opsOf(r.Ops, 'l')) {
 		r.find("%v", a)
 	}
-	for _, a := range check.Registers(registerOps(r.Ops), checkTime) {
+	for _, a := range check.Registers(opsOf(r.Ops, 'r'), checkTime) {
+		r.find("%v", a)
+	}
+	for _, a := range check.Death(opsOf(r.Ops, 't')) {
 		r.find("%v", a)
 	}
 	ok := 0
@@ -165,18 +168,10 @@ func (r *Report) judge() {
 	}
 }
 
-func listOps(ops []history.Op) (out []history.Op) {
+// opsOf picks the operations of one workload by the first letter of their keys.
+func opsOf(ops []history.Op, kind byte) (out []history.Op) {
 	for _, op := range ops {
-		if op.Func == history.Append || op.Func == history.ReadList {
-			out = append(out, op)
-		}
-	}
-	return out
-}
-
-func registerOps(ops []history.Op) (out []history.Op) {
-	for _, op := range ops {
-		if op.Func != history.Append && op.Func != history.ReadList {
+		if op.Key[0] == kind {
 			out = append(out, op)
 		}
 	}

@@ -48,7 +48,7 @@ func newLoad(c *cluster, opt Options) *load {
 // run drives all clients until ctx ends.
 func (l *load) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for i := range 2 * l.opt.Clients {
+	for i := range kinds * l.opt.Clients {
 		rng := rand.New(rand.NewPCG(l.opt.Seed, uint64(1000+i)))
 		wg.Go(func() { l.client(ctx, i, rng) })
 	}
@@ -61,12 +61,12 @@ func (l *load) client(ctx context.Context, id int, rng *rand.Rand) {
 	self := id
 	for ctx.Err() == nil {
 		pause(ctx, time.Duration(1+rng.IntN(20))*time.Millisecond)
-		op := l.choose(self, id%2 == 0, rng)
+		op := l.choose(self, id%kinds, rng)
 		n := l.c.nodes[rng.IntN(len(l.c.nodes))]
 		l.execute(ctx, n, &op)
 		l.done(&op)
 		if op.Out == history.Unknown {
-			self += 2 * l.opt.Clients
+			self += kinds * l.opt.Clients
 		}
 	}
 }
@@ -78,18 +78,27 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// choose picks key and operation: registers for even clients, lists for odd ones.
-func (l *load) choose(client int, register bool, rng *rand.Rand) history.Op {
+// kinds of clients: registers, lists, values with a lifetime.
+const kinds = 3
+
+// choose picks key and operation by the kind of client.
+func (l *load) choose(client, kind int, rng *rand.Rand) history.Op {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.nextVal++
 	op := history.Op{Client: client, Arg: "v" + strconv.Itoa(l.nextVal)}
-	if register {
+	switch kind {
+	case 0:
 		op.Key = l.key("r", rng)
 		op.Func = []history.Func{history.Read, history.Read, history.Write, history.Write, history.Delete}[rng.IntN(5)]
-	} else {
+	case 1:
 		op.Key = l.key("l", rng)
 		op.Func = []history.Func{history.Append, history.ReadList}[rng.IntN(2)]
+	default:
+		op.Key, op.Func = l.key("t", rng), history.Read
+		if rng.IntN(8) == 0 {
+			op.Func, op.Len = history.Expire, int64(20+rng.IntN(1500))
+		}
 	}
 	return op
 }
@@ -152,6 +161,7 @@ func (l *load) execute(ctx context.Context, n *node, op *history.Op) {
 func command(t *fsm.Table, op *history.Op) fsm.Command {
 	words := map[history.Func][]string{
 		history.Read: {"GET", op.Key}, history.Write: {"SET", op.Key, op.Arg}, history.Delete: {"DEL", op.Key},
+		history.Expire: {"SET", op.Key, op.Arg, "PX", strconv.FormatInt(op.Len, 10)},
 		history.Append: {"RPUSH", op.Key, op.Arg}, history.ReadList: {"LRANGE", op.Key, "0", "-1"},
 	}[op.Func]
 	spec, ok := t.Lookup([]byte(words[0]))
