@@ -18,7 +18,7 @@ import (
 )
 
 // chaosSeeds is how many runs TestChaos makes; KVORUM_CHAOS asks for another number.
-const chaosSeeds = 4
+const chaosSeeds = 3
 
 // TestChaos: clients that each count up a key of their own, and readers of all keys, while nodes crash
 // and come back, links are cut, stalled and slowed, leaders are moved, and snapshots cut the logs. A

@@ -127,7 +127,8 @@ type GroupConfig struct {
 	// voter, exactly once, however often it is called.
 	Bootstrap bool
 	// Grows tells whether a Sub may make the data grow; used only while the disk is low. Nil means
-	// that every Sub may. Any goroutine.
+	// that DenyOOM of the commands' rows decides when the Machine has a Table, and otherwise that every
+	// Sub may. Any goroutine.
 	Grows func(sub *fsm.Sub) bool
 	// ClusterVersion is written into entry headers; nil means 0.
 	ClusterVersion func() uint32

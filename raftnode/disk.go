@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"github.com/kvorum/kvorum/fsm"
 )
 
 const (
@@ -18,6 +20,24 @@ const (
 	// while the disk is low, or half its last snapshot if that is more.
 	lowSnapshotShare = 4
 )
+
+// growsBy judges a Sub by its commands' rows in t.
+func growsBy(t *fsm.Table) func(*fsm.Sub) bool {
+	return func(sub *fsm.Sub) bool {
+		body := sub.Body
+		for range sub.Writes {
+			cmd, n, err := fsm.ParseCommand(body)
+			if err != nil {
+				return true
+			}
+			if spec := t.Spec(cmd.Op); spec == nil || spec.DenyOOM {
+				return true
+			}
+			body = body[n:]
+		}
+		return false
+	}
+}
 
 // diskReserve watches the free space and holds a file that is given up when an append finds no space
 // or a snapshot might not: on a disk that others filled, a leader can then still be elected, delete,

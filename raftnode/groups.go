@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/snapshots"
 )
 
@@ -105,6 +106,9 @@ func (n *Node) startGroup(cfg GroupConfig) (*Group, error) {
 }
 
 func (n *Node) newGroup(cfg GroupConfig) *Group {
+	if m, ok := cfg.Machine.(interface{ Table() *fsm.Table }); ok && cfg.Grows == nil {
+		cfg.Grows = growsBy(m.Table())
+	}
 	g := &Group{
 		n: n, id: cfg.Group, replica: cfg.Replica, self: serverID(n.cat.id, cfg.Replica),
 		cfg: cfg, machine: cfg.Machine,

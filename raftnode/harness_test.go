@@ -147,7 +147,7 @@ func (n *testNode) start(replica uint64, founder bool) *testNode {
 		Fatal: func(err error) { n.node.fatal(err) },
 	})
 	g, err := n.node.StartGroup(GroupConfig{
-		Group: testGroup, Replica: replica, Machine: n.machine, Bootstrap: founder, Grows: grows,
+		Group: testGroup, Replica: replica, Machine: n.machine, Bootstrap: founder,
 	})
 	if err != nil {
 		n.b.t.Fatalf("%s: %v", n.name, err)
@@ -157,12 +157,6 @@ func (n *testNode) start(replica uint64, founder bool) *testNode {
 	defer n.b.mu.Unlock()
 	n.b.nodes[n.name] = n
 	return n
-}
-
-// grows treats everything but DEL as growing.
-func grows(sub *fsm.Sub) bool {
-	c, _, err := fsm.ParseCommand(sub.Body)
-	return err != nil || c.Op != fsm.OpDel
 }
 
 func (n *testNode) close() {
