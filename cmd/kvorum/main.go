@@ -93,7 +93,7 @@ func newRoot(io stdio) *cobra.Command {
 	add("node", newServe(io), newDev(io))
 	add("cluster", newJoin(io), newLeave(io), newStatus(io), newSnapshot(io), newCheck(io))
 	add("data", newGet(io), newSet(io), newDel(io), newExec(io))
-	add("tool", newVersion(io))
+	add("tool", newBench(io), newVersion(io))
 	return root
 }
 

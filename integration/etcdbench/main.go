@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type settings struct {
 	keys, valueSize int
 	seconds         time.Duration
 	want            float64
+	initArgs        []string
 }
 
 // side is one system under test: it starts, gives closed-loop clients, and stops.
@@ -49,7 +51,11 @@ func main() {
 	flag.IntVar(&s.valueSize, "value", 100, "value size in bytes")
 	flag.DurationVar(&s.seconds, "time", 5*time.Second, "length of each measurement")
 	flag.Float64Var(&s.want, "want", 5, "least ratio for writes and for reads")
+	groups := flag.Int("groups", 0, "data groups of the Kvorum cluster; 0 for its default")
 	flag.Parse()
+	if *groups > 0 {
+		s.initArgs = []string{"--groups", strconv.Itoa(*groups)}
+	}
 	if err := run(context.Background(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "etcdbench: FAILED:", err)
 		os.Exit(1)
