@@ -148,14 +148,19 @@ func (l *lane) nextLocked() *batch {
 	return l.launchLocked(b)
 }
 
-// mayCutLocked tells whether a new batch may be made of the head of the queue. A second one beside
-// one under way must be worth its own log entry: a single command behind a large batch gains
-// nothing by going alone and costs the batch that could be made of all who wait with it.
+// mayCutLocked tells whether a new batch may be made of the head of the queue. One beside others must
+// hold as many commands as the last of them, or be full. Cut at once instead, the first caller that
+// comes back from an answered batch would go alone, and all who come behind it would wait for one more
+// log entry: 50 callers in a closed loop then take 60 entries for 1,000 commands and a third longer.
 func (l *lane) mayCutLocked() bool {
-	if len(l.queue) == 0 || len(l.sent) >= maxOutstanding {
+	switch n := len(l.sent); {
+	case len(l.queue) == 0 || n >= maxOutstanding:
 		return false
+	case n == 0 || len(l.queue) > 1:
+		return true
+	default:
+		return l.queue[0].commands() >= l.sent[n-1].commands()
 	}
-	return true
 }
 
 // launchLocked starts an attempt of b.

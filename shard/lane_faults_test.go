@@ -151,6 +151,11 @@ func (f *faultRun) client(c int) {
 			f.w.t.Errorf("seed %d: a call took %v with a budget of %v", f.seed, d, timeout)
 		}
 		f.record(cmds, pushes, out)
+		for _, c := range cmds { // the call's time with the arguments is over
+			for _, a := range c.Args {
+				clear(a)
+			}
+		}
 		time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
 	}
 }

@@ -57,8 +57,6 @@ type call struct {
 	deadline time.Time
 	// watching tells that ctx closes over as well; unwatch ends that.
 	unwatch func() bool
-	// left: some unit outlives the call, so the call's room must not be used again.
-	left bool
 	// pause grows with each try in vain.
 	pause time.Duration
 
@@ -103,13 +101,14 @@ func (k *call) end() {
 	}
 }
 
-// release keeps the call's room for another call, if nothing can touch it any more.
+// release keeps the call's room for another call, if nothing can touch it any more: units outlive
+// only calls whose time was over.
 func (k *call) release() {
 	clean := k.timer.Stop()
 	if k.unwatch != nil {
 		clean = k.unwatch() && clean
 	}
-	if !clean || k.left || k.overOnce.Load() || len(k.items) > maxBatchCommands {
+	if !clean || k.overOnce.Load() || len(k.items) > maxBatchCommands {
 		return
 	}
 	clear(k.items)
@@ -147,9 +146,6 @@ func (k *call) run() {
 // deal makes one unit per group from the items that are not done, in program order. Items without
 // an owner, and those behind a full unit, wait for the next round.
 func (k *call) deal(m *Map) bool {
-	if k.left {
-		k.units = nil
-	}
 	clear(k.units)
 	k.units = k.units[:0]
 	for i := range k.items {
@@ -270,7 +266,6 @@ func (k *call) await() {
 		if v == answered {
 			continue
 		}
-		k.left = true
 		for i := u.first; i >= 0; i = k.items[i].next {
 			it := &k.items[i]
 			switch {
