@@ -3,6 +3,7 @@
 package logstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -39,7 +40,14 @@ func (codec) ID() uint64 { return codecID }
 func encodedSize(l *raft.Log) int { return entryHeader + len(l.Data) + len(l.Extensions) }
 
 func (codec) Encode(l *raft.Log, w io.Writer) error {
-	_, err := w.Write(appendEntry(make([]byte, 0, encodedSize(l)), l))
+	var dst []byte
+	if b, ok := w.(*bytes.Buffer); ok { // raft-wal's: encode in place
+		b.Grow(encodedSize(l))
+		dst = b.AvailableBuffer()
+	} else {
+		dst = make([]byte, 0, encodedSize(l))
+	}
+	_, err := w.Write(appendEntry(dst, l))
 	return err
 }
 

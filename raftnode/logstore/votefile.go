@@ -156,32 +156,33 @@ func (v *VoteFile) load(nodeID string) error {
 		return fmt.Errorf("logstore: read vote file: %w", err)
 	}
 	var newest vote
-	whole := true // both copies of the newest slot hold the newest record
+	whole := true // every copy is as good as its twin
 	for s := range 2 {
 		a, aok := parseVote(data[s*voteSlot:])
 		b, bok := parseVote(data[s*voteSlot+voteCopy:])
 		if !aok && !bok {
 			return damaged(v.path, "no copy of slot %d is readable, so the last vote may be lost", s)
 		}
-		for _, c := range []struct {
-			vote
-			ok bool
-		}{{a, aok}, {b, bok}} {
-			if c.ok && c.seq > newest.seq {
-				newest, whole = c.vote, aok && bok && a == b
-			}
+		whole = whole && aok && bok && a == b
+		if aok && a.seq > newest.seq {
+			newest = a
+		}
+		if bok && b.seq > newest.seq {
+			newest = b
 		}
 	}
 	if newest.node != nodeID {
 		return fmt.Errorf("%w: %s was written by node %s, this is node %s", ErrOtherNode, v.path, newest.node, nodeID)
 	}
 	v.now = newest
-	var err error
-	if whole {
-		// A killed process may have left the record in the cache alone; it is acted on from here.
-		err = v.f.Sync()
-	} else {
-		err = v.put(newest)
+	// A killed process may have left the record in the cache alone; it is acted on from here.
+	err := v.f.Sync()
+	for range 2 {
+		if whole || err != nil {
+			break
+		}
+		v.now.seq++ // mends one slot, then the other
+		err = v.put(v.now)
 	}
 	if err != nil {
 		return fmt.Errorf("logstore: make vote file durable: %w", err)

@@ -4,6 +4,7 @@ package logstoretest
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kvorum/kvorum/internal/host"
@@ -73,7 +74,7 @@ func script() []op {
 func CrashEveryStep(t *testing.T, fresh Fresh) {
 	for _, policy := range policies() {
 		t.Run(fmt.Sprintf("%+v", policy), func(t *testing.T) {
-			for at := 1; ; at++ {
+			for at := int64(1); ; at++ {
 				if !crashAt(t, fresh, at, policy) {
 					t.Logf("%d steps", at-1)
 					return
@@ -84,7 +85,7 @@ func CrashEveryStep(t *testing.T, fresh Fresh) {
 }
 
 // crashAt is false when the script ended before the step.
-func crashAt(t *testing.T, fresh Fresh, at int, policy host.CrashPolicy) bool {
+func crashAt(t *testing.T, fresh Fresh, at int64, policy host.CrashPolicy) bool {
 	t.Helper()
 	b := newBench(t, fresh)
 	if b.sub.Disk == nil {
@@ -94,27 +95,21 @@ func crashAt(t *testing.T, fresh Fresh, at int, policy host.CrashPolicy) bool {
 	may := []*model{b.m}
 	where := ""
 	for _, o := range script() {
-		after, err := o.run(b)
-		if *crashed {
-			may, where = []*model{b.m, after}, o.name
+		if may, where = b.play(t, o, crashed), o.name; crashed.Load() {
 			break
 		}
-		if err != nil {
-			t.Fatalf("%s: %v", o.name, err)
-		}
-		b.m = after
 	}
 	b.sub.Disk.OnStep(nil)
-	if !*crashed {
+	if !crashed.Load() {
 		b.close(t)
 		return false
 	}
 	name := fmt.Sprintf("step %d, in %q", at, where)
-	for again := 1; ; again++ {
+	for again := int64(1); ; again++ {
 		crashed := arm(b.sub.Disk, again, policy)
 		s, err := b.sub.Open()
 		b.sub.Disk.OnStep(nil)
-		if !*crashed {
+		if !crashed.Load() {
 			if err != nil {
 				t.Fatalf("%s: open after the crash: %v", name, err)
 			}
@@ -126,12 +121,30 @@ func crashAt(t *testing.T, fresh Fresh, at int, policy host.CrashPolicy) bool {
 	return true
 }
 
-// arm crashes the disk at the step-th step from now, before it is taken.
-func arm(disk *host.MemFS, step int, policy host.CrashPolicy) (crashed *bool) {
-	crashed = new(bool)
+// play runs one call and returns what the log may hold if a crash came: what an acknowledged call
+// made, else that or what was there before.
+func (b *bench) play(t fataler, o op, crashed *atomic.Bool) (may []*model) {
+	t.Helper()
+	after, err := o.run(b)
+	switch {
+	case err == nil:
+		b.m = after
+	case crashed.Load():
+		return []*model{b.m, after}
+	default:
+		t.Fatalf("%s: %v", o.name, err)
+	}
+	return []*model{b.m}
+}
+
+// arm crashes the disk at the step-th step from now, before it is taken. Steps may be taken by
+// several goroutines.
+func arm(disk *host.MemFS, step int64, policy host.CrashPolicy) *atomic.Bool {
+	crashed, left := new(atomic.Bool), new(atomic.Int64)
+	left.Store(step)
 	disk.OnStep(func(string, string) error {
-		if step--; step == 0 {
-			*crashed = true
+		if left.Add(-1) == 0 {
+			crashed.Store(true)
 			disk.Crash(policy)
 		}
 		return nil
@@ -184,23 +197,14 @@ func CrashRandom(t *testing.T, fresh Fresh) {
 
 func crashRound(t *rapid.T, b *bench) {
 	policy := rapid.SampledFrom(policies()).Draw(t, "policy")
-	crashed := arm(b.sub.Disk, rapid.IntRange(1, 60).Draw(t, "step"), policy)
+	crashed := arm(b.sub.Disk, rapid.Int64Range(1, 60).Draw(t, "step"), policy)
 	may, where := []*model{b.m}, "idle"
-	for !*crashed && b.m.made < 3000 {
+	for !crashed.Load() && b.m.made < 3000 {
 		o := drawOp(t, b)
-		after, err := o.run(b)
-		if *crashed {
-			may, where = []*model{b.m, after}, o.name
-			break
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", o.name, err)
-		}
-		b.m = after
-		may = []*model{b.m}
+		may, where = b.play(t, o, crashed), o.name
 	}
 	b.sub.Disk.OnStep(nil)
-	if !*crashed {
+	if !crashed.Load() {
 		b.sub.Disk.Crash(policy)
 	}
 	b.open(t)
