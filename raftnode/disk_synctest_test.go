@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/raftnode/logstore"
 )
 
 const testReserve = 8 << 20
@@ -174,6 +175,36 @@ func TestDiskErrorIsFatal(t *testing.T) {
 		lead.crash()
 		b.write("k", "x")
 		b.reopen(lead.name, replicaOf(lead.name))
+		b.converged()
+	})
+}
+
+// TestFullDiskBehindTruncation: a follower cuts a conflicting suffix off its log and then finds no space
+// for what belongs there. raft keeps believing in the suffix and would refuse every append from then on;
+// the replica is restarted in place.
+func TestFullDiskBehindTruncation(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		b.cluster("n1", "n2", "n3")
+		b.write("k", "v")
+		old := b.leader()
+		rest := b.others(old)
+		b.world.Isolate(old.name, rest[0].name, rest[1].name)
+		for i := range 5 { // a suffix that will never be committed
+			old.group.Submit(pack(setCmd("lost", fmt.Sprint(i))), nop)
+			b.sleep(10 * time.Millisecond)
+		}
+		b.waitFor("a new leader", func() bool { return rest[0].group.IsLeader() || rest[1].group.IsLeader() })
+		b.write("k", "w")
+		full := fmt.Errorf("append: %w", logstore.ErrNoSpace)
+		old.storeErr.Store(&full)
+		b.world.HealAll()
+		b.sleep(3 * time.Second)
+		old.storeErr.Store(nil)
+		b.write("k", "x")
+		b.waitFor("the old leader to catch up", func() bool { return old.local("k") == "x" })
+		if got := old.local("lost"); got != "" {
+			t.Errorf("an entry that was never committed is here: %q", got)
+		}
 		b.converged()
 	})
 }

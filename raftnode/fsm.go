@@ -134,6 +134,9 @@ func (a *applier) Restore(source io.ReadCloser) error {
 		}
 		return err
 	}
+	if last, err := g.logs.LastIndex(); err == nil && last > meta.Index && g.inst.Load() != nil {
+		g.wedged.Store(true) // raft will drop the log and not notice
+	}
 	a.index.Store(meta.Index)
 	a.config.Store(meta.ConfigurationIndex)
 	g.logs.snapshotted(meta.Index)

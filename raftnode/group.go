@@ -46,6 +46,8 @@ type Group struct {
 	// stopped is closed once the group has stopped for good.
 	stopped chan struct{}
 
+	// wedged: raft's idea of the log is not what the log is; the group must be restarted in place.
+	wedged atomic.Bool
 	// snapAgain is the uptime before which no snapshot is tried, after a failure.
 	snapAgain atomic.Int64
 

@@ -91,6 +91,8 @@ func (g *Group) startInstance() error {
 		return err
 	}
 	g.logs.counting(newest.Index)
+	g.wedged.Store(false)
+	g.logs.cut.Store(false)
 	in := &instance{
 		g:       g,
 		flights: make(chan flight, maxFlights),

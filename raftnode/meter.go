@@ -32,6 +32,8 @@ type meter struct {
 	g *Group
 
 	calls atomic.Uint64
+	// cut: a suffix was deleted and nothing has been appended since.
+	cut atomic.Bool
 	// due is when the append under way becomes overdue, in ns of the node's monotonic time; 0 when
 	// none is under way.
 	due atomic.Int64
@@ -106,14 +108,31 @@ func (m *meter) StoreLogs(logs []*raft.Log) error {
 		m.n.reserve.exhausted()
 	}
 	if err != nil {
+		if m.cut.Load() {
+			m.g.wedged.Store(true)
+		}
 		return err
 	}
+	m.cut.Store(false)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(logs) > 0 {
 		m.addLocked(logs[len(logs)-1].Index, int64(len(logs)), bytes)
 	}
 	return nil
+}
+
+// DeleteRange implements raft.LogStore. When raft deletes a suffix and then cannot append, it goes on
+// believing in the suffix and refuses every further append; such a replica is restarted in place.
+func (m *meter) DeleteRange(lo, hi uint64) error {
+	last, err := m.LastIndex()
+	if err != nil {
+		return err
+	}
+	if hi >= last {
+		m.cut.Store(true)
+	}
+	return m.Store.DeleteRange(lo, hi)
 }
 
 func (m *meter) addLocked(index uint64, entries, bytes int64) {

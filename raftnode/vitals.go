@@ -36,8 +36,12 @@ func (n *Node) vitals() {
 		n.coarse.Add(1)
 		n.checkOverdue()
 		for _, g := range n.running() {
-			if in := g.inst.Load(); in != nil && in.stuck() {
-				n.restartGroup(g)
+			switch in := g.inst.Load(); {
+			case in == nil:
+			case in.stuck():
+				n.restartGroup(g, "leadership transfer does not end")
+			case g.wedged.Load():
+				n.restartGroup(g, "an append failed behind a cut log")
 			}
 		}
 		if round%slowVitals == 0 {
@@ -53,14 +57,14 @@ func (n *Node) vitals() {
 	}
 }
 
-func (n *Node) restartGroup(g *Group) {
+func (n *Node) restartGroup(g *Group, why string) {
 	release, err := n.claim(g.id)
 	if err != nil {
 		return // being stopped, or restarted already
 	}
 	n.wg.Go(func() {
 		defer release()
-		g.restart("leadership transfer does not end")
+		g.restart(why)
 	})
 }
 
