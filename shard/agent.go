@@ -39,7 +39,7 @@ func (n *Node) agent() {
 		case <-n.wake:
 		case <-tick.C:
 		}
-		v := n.control.view.Load()
+		v := n.view.Load()
 		if v.Revision > published {
 			n.router.setMap(mapOf(v))
 			published = v.Revision
@@ -61,6 +61,12 @@ func (n *Node) agent() {
 			n.follow(v)
 		}
 		for _, r := range n.localReplicas() {
+			if r.restart.Load() {
+				if err := n.restartReplica(r); err != nil {
+					n.fatal(err)
+				}
+				continue
+			}
 			kick(r.wake)
 		}
 	}
@@ -144,7 +150,7 @@ func (n *Node) describeSelf(rev uint64, as NodeInfo) {
 // silent. One who knows at least as much and does not list it settles the question.
 func (n *Node) checkMembership() {
 	id := n.book.Load()
-	known := max(id.Revision, n.control.view.Load().Revision)
+	known := max(id.Revision, n.view.Load().Revision)
 	for node := range id.Peers {
 		if node == n.ID() || n.ctx.Err() != nil {
 			continue

@@ -22,6 +22,8 @@ type memberSeen struct {
 	CaughtUp bool
 	// Stable: alive and caught up for the stabilisation time. Settled: likewise for the settling time.
 	Stable, Settled bool
+	// Reachable: raft sends to it without delay.
+	Reachable bool
 }
 
 func (m *memberSeen) healthy() bool { return m.Alive && m.CaughtUp }
@@ -38,7 +40,7 @@ type groupSeen struct {
 	Committed bool
 	// Tried: nodes that leadership could not be handed to in this term.
 	Tried map[string]bool
-	// Detour: the preferred leader was tried long ago, and another may lead for a while.
+	// Detour: the last transfer failed long ago, and other ways are in order.
 	Detour bool
 }
 
@@ -54,9 +56,11 @@ const (
 	actDemote
 	actTransfer
 	actForget
+	// actRestart restarts this leader's own replica, which ends its term.
+	actRestart
 )
 
-var keeperActionNames = [...]string{"none", "add", "remove", "promote", "demote", "transfer", "forget"}
+var keeperActionNames = [...]string{"none", "add", "remove", "promote", "demote", "transfer", "forget", "restart"}
 
 func (a keeperAction) String() string { return keeperActionNames[a] }
 
@@ -161,18 +165,26 @@ func (k *keeping) plainMembers() keeperMove {
 	return keeperMove{}
 }
 
-// handOver gives leadership away when this leader shall not vote.
+// handOver gives leadership away when this leader shall not vote. It never takes its own vote: a
+// leader that lost contact before that was committed would neither lead nor let others. When every heir was
+// tried in this term, it makes a new term.
 func (k *keeping) handOver() keeperMove {
 	if !k.selfSurplus {
 		return keeperMove{}
 	}
-	var to keeperMove
+	var to, restart keeperMove
 	for _, m := range k.Members {
 		role, known := k.role(m.Number)
-		heir := m.Voter && m.healthy() && known && role == RoleVoter && !k.Tried[m.Node]
-		if heir && (to.Action == actNone || m.Node == k.Want.Lead) {
+		switch {
+		case !m.Voter || !m.healthy() || !m.Reachable || !known || role != RoleVoter:
+		case k.Tried[m.Node]:
+			restart = keeperMove{Action: actRestart, Node: k.Self}
+		case to.Action == actNone || m.Node == k.Want.Lead:
 			to = keeperMove{actTransfer, m.Node, m.Number}
 		}
+	}
+	if to.Action == actNone && k.Detour {
+		return restart
 	}
 	return to
 }
@@ -207,21 +219,7 @@ func (k *keeping) demote() keeperMove {
 			return keeperMove{actDemote, m.Node, m.Number}
 		}
 	}
-	// A leader that nobody took over from takes its own vote; then the others elect one of them.
-	if k.selfSurplus && k.healthy-1 >= majority(k.voters-1) {
-		if m, in := k.self(); in {
-			return keeperMove{actDemote, m.Node, m.Number}
-		}
-	}
 	return keeperMove{}
-}
-
-func (k *keeping) self() (memberSeen, bool) {
-	i := slices.IndexFunc(k.Members, func(m memberSeen) bool { return m.Node == k.Self })
-	if i < 0 {
-		return memberSeen{}, false
-	}
-	return k.Members[i], true
 }
 
 // promote gives a candidate its vote if a majority works afterwards.
@@ -253,7 +251,7 @@ func (k *keeping) preferred() keeperMove {
 	}
 	var to keeperMove
 	for _, m := range k.Members {
-		able := m.Node != k.Self && m.Voter && m.healthy() && m.Settled
+		able := m.Node != k.Self && m.Voter && m.healthy() && m.Reachable && m.Settled
 		switch {
 		case m.Node == k.Want.Lead && !able:
 			return keeperMove{}

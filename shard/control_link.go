@@ -21,6 +21,7 @@ type linkOp string
 const (
 	opPropose  linkOp = "propose"  // proposal → proposed: put a control command into the log
 	opMember   linkOp = "member"   // memberQuestion → memberAnswer
+	opPing     linkOp = "ping"     // nothing → nothing
 	opReport   linkOp = "report"   // nothing → nodeReport
 	opTransfer linkOp = "transfer" // transferOrder → nothing
 	opDigest   linkOp = "digest"   // digestOrder → []ReplicaDigest
@@ -148,6 +149,8 @@ func (n *Node) answer(ctx context.Context, req *linkRequest) (any, error) {
 		})
 	case opMember:
 		return answerTo(req, n.serveMember)
+	case opPing:
+		return nil, nil
 	case opReport:
 		return n.report(), nil
 	case opTransfer:
@@ -261,7 +264,7 @@ func (n *Node) proposeVia(ctx context.Context, node string, cmd fsm.Command) (ui
 
 // waitRevision waits until the View here has reached a revision.
 func (n *Node) waitRevision(ctx context.Context, rev uint64) error {
-	return n.viewMoved.until(ctx, func() bool { return n.control.view.Load().Revision >= rev })
+	return n.viewMoved.until(ctx, func() bool { return n.view.Load().Revision >= rev })
 }
 
 // submitOne proposes one command and returns its result.

@@ -22,15 +22,15 @@ const controlImageVersion = 1
 // are the machine's applying goroutine; anybody may load the View.
 type controlState struct {
 	view atomic.Pointer[View]
-	// changed is called after the View was replaced, on the applying goroutine; it must be quick.
-	changed func()
+	// changed is told each new View, on the applying goroutine; it must be quick.
+	changed func(*View)
 	// loading is the View between BeginLoad and EndLoad; nil when no section came yet.
 	loading *View
 }
 
 var _ fsm.State = (*controlState)(nil)
 
-func newControlState(changed func()) *controlState {
+func newControlState(changed func(*View)) *controlState {
 	s := &controlState{changed: changed}
 	s.view.Store(emptyView())
 	return s
@@ -54,7 +54,7 @@ func (s *controlState) Run(_ *fsm.Ctx, cmd *fsm.Command) fsm.Result {
 	}
 	if next != now {
 		s.view.Store(next)
-		s.changed()
+		s.changed(next)
 	}
 	return fsm.Int(int64(next.Revision))
 }
@@ -103,8 +103,8 @@ func (s *controlState) EndLoad() error {
 		return errors.New("shard: control snapshot: no state in it")
 	}
 	s.view.Store(s.loading)
+	s.changed(s.loading)
 	s.loading = nil
-	s.changed()
 	return nil
 }
 

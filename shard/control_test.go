@@ -178,7 +178,7 @@ func TestControlSettings(t *testing.T) {
 // A snapshot gives back the same state, to the digest.
 func TestControlSnapshot(t *testing.T) {
 	changes := 0
-	s := newControlState(func() { changes++ })
+	s := newControlState(func(*View) { changes++ })
 	for _, arg := range []any{foundCommand(5, 3), &cmdAddNode{Node: testNode("n2")}, &cmdLeaveNode{Node: "n2"}} {
 		c := controlCommand(arg)
 		if r := s.Run(nil, &c); r.IsError() {
@@ -192,7 +192,7 @@ func TestControlSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newControlState(func() { changes++ })
+	b := newControlState(func(*View) { changes++ })
 	b.BeginLoad()
 	if err := frozen.Sections(b.Load); err != nil {
 		t.Fatal(err)

@@ -174,7 +174,7 @@ func (n *Node) digestHere(ctx context.Context, order digestOrder) ([]ReplicaDige
 		n.digests.add(order.ID, waiters)
 		return nil, nil
 	case digestMark:
-		ttl := fsm.DefaultTTL(n.control.view.Load().Settings.DefaultTTLMillis)
+		ttl := fsm.DefaultTTL(n.view.Load().Settings.DefaultTTLMillis)
 		for _, r := range n.localReplicas() {
 			if r.id == controlGroup || !r.group.IsLeader() {
 				continue
@@ -192,7 +192,7 @@ func (n *Node) digestHere(ctx context.Context, order digestOrder) ([]ReplicaDige
 
 // collectDigests waits for what was armed; a group whose mark does not come in time is left out.
 func (n *Node) collectDigests(ctx context.Context, waiters map[uint32]<-chan fsm.Digest) []ReplicaDigest {
-	view := n.control.view.Load()
+	view := n.view.Load()
 	control := controlState{}
 	control.view.Store(view)
 	var out []ReplicaDigest

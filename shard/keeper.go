@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/kvorum/kvorum/fsm"
@@ -16,6 +17,8 @@ import (
 const (
 	// actWait bounds one membership change, transfer or control command of a keeper.
 	actWait = 5 * time.Second
+	// pingWait bounds the question whether voters are there.
+	pingWait = time.Second
 	// raftBackoff is how long raft may go on sleeping after a peer that was down is back: until then
 	// it answers heartbeats and gets no entries, and a transfer to it would fail.
 	raftBackoff = 11 * time.Second
@@ -84,7 +87,7 @@ func (k *keeper) step() bool {
 		}
 		k.r.serving.Store(0)
 	}
-	v := k.n.control.view.Load()
+	v := k.n.view.Load()
 	want, ok := v.Group(k.r.id)
 	if !ok {
 		return false
@@ -92,8 +95,9 @@ func (k *keeper) step() bool {
 	if k.r.id != controlGroup {
 		k.push(v)
 	}
-	if move := keeperStep(k.look(&st, want)); move.Action != actNone {
-		return k.act(move, st.ConfigIndex)
+	seen := k.look(&st, want)
+	if move := keeperStep(seen); move.Action != actNone {
+		return k.act(seen, move, st.ConfigIndex)
 	}
 	if k.r.id == controlGroup {
 		return k.govern(v, &st)
@@ -121,11 +125,8 @@ func (k *keeper) look(st *raftnode.GroupStatus, want GroupInfo) *groupSeen {
 			}
 			if at, good := k.good[m.Replica]; good {
 				seen.Stable = now.Sub(at) >= k.n.cfg.Stabilization
-				settle := k.n.cfg.LeaderSettle
-				if k.down[m.Replica] {
-					settle = max(settle, raftBackoff)
-				}
-				seen.Settled = now.Sub(at) >= settle
+				seen.Settled = now.Sub(at) >= k.n.cfg.LeaderSettle
+				seen.Reachable = !k.down[m.Replica] || now.Sub(at) >= raftBackoff
 			}
 			s.Members = append(s.Members, seen)
 		}
@@ -155,9 +156,12 @@ func (k *keeper) committed(st *raftnode.GroupStatus, members []memberSeen) bool 
 }
 
 // act carries out a move; false lets the next wake-up or tick look again.
-func (k *keeper) act(m keeperMove, config uint64) bool {
+func (k *keeper) act(s *groupSeen, m keeperMove, config uint64) bool {
 	ctx, cancel := context.WithTimeout(k.n.ctx, actWait)
 	defer cancel()
+	if (m.Action == actPromote || m.Action == actDemote) && !k.confirmed(ctx, s, m) {
+		return false
+	}
 	g := k.r.group
 	var err error
 	switch m.Action {
@@ -175,6 +179,10 @@ func (k *keeper) act(m keeperMove, config uint64) bool {
 		}
 	case actForget:
 		_, err = k.n.propose(ctx, &cmdForget{Group: k.r.id, Number: m.Number})
+	case actRestart:
+		k.failed = time.Now()
+		k.r.restart.Store(true)
+		k.n.kick()
 	}
 	if err != nil {
 		k.n.log.Warn("group step failed", "group", k.r.id, "step", m.Action.String(), "node", m.Node, "replica", m.Number, "error", err)
@@ -182,6 +190,33 @@ func (k *keeper) act(m keeperMove, config uint64) bool {
 	}
 	k.n.log.Info("group step", "group", k.r.id, "step", m.Action.String(), "node", m.Node, "replica", m.Number)
 	return true
+}
+
+// confirmed asks the nodes of those who vote after a change whether they are there at this moment,
+// since a contact may be seconds old: a majority must answer, and who gets a vote must be among them.
+func (k *keeper) confirmed(ctx context.Context, s *groupSeen, m keeperMove) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingWait)
+	defer cancel()
+	var voters []string
+	for _, member := range s.Members {
+		if member.Number == m.Number && m.Action == actPromote || member.Number != m.Number && member.Voter {
+			voters = append(voters, member.Node)
+		}
+	}
+	there := make([]bool, len(voters))
+	var wg sync.WaitGroup
+	for i, node := range voters {
+		wg.Go(func() { there[i] = node == k.n.ID() || k.n.ask(ctx, node, opPing, nil, nil) == nil })
+	}
+	wg.Wait()
+	count := 0
+	for i, node := range voters {
+		count += rank(there[i])
+		if node == m.Node && !there[i] {
+			return false
+		}
+	}
+	return count >= majority(len(voters))
 }
 
 // govern takes the next step of the whole cluster; only on the control group's leader.

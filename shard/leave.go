@@ -58,7 +58,7 @@ func (n *Node) Leave(ctx context.Context, node string) error {
 	}
 	if err := n.waitGone(ctx, info.ID); err != nil {
 		return fmt.Errorf("shard: leave: node %s is leaving and holds %d replicas; the cluster goes on with it: %w",
-			info.Name, n.control.view.Load().replicasOf(info.ID, true), err)
+			info.Name, n.view.Load().replicasOf(info.ID, true), err)
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func (n *Node) waitGone(ctx context.Context, node string) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		gone <- n.viewMoved.until(inner, func() bool { _, member := n.control.view.Load().Node(node); return !member })
+		gone <- n.viewMoved.until(inner, func() bool { _, member := n.view.Load().Node(node); return !member })
 	}()
 	select {
 	case err := <-gone:
@@ -145,7 +145,7 @@ func (n *Node) leaderOf(ctx context.Context, group uint32) string {
 		}
 	}
 	var best raftnode.Hint
-	for _, rep := range n.reports(ctx, n.control.view.Load()) {
+	for _, rep := range n.reports(ctx, n.view.Load()) {
 		for _, g := range rep.Groups {
 			if g.Raft.Group == group && g.Raft.Leader.Node != "" && g.Raft.Leader.Term >= best.Term {
 				best = g.Raft.Leader

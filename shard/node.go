@@ -17,13 +17,14 @@ import (
 
 // Node is one node of a cluster. All methods may be called from any goroutine.
 type Node struct {
-	h       *host.Host
-	rn      *raftnode.Node
-	cfg     Config
-	log     *slog.Logger
-	table   *fsm.Table
-	router  *Router
-	control *controlState
+	h      *host.Host
+	rn     *raftnode.Node
+	cfg    Config
+	log    *slog.Logger
+	table  *fsm.Table
+	router *Router
+	// view is the newest control state seen in this process; never nil, Revision 0 before the first.
+	view atomic.Pointer[View]
 
 	// ctx is the node's lifetime; wg joins what start began.
 	ctx    context.Context
@@ -69,7 +70,7 @@ func Open(h *host.Host, rn *raftnode.Node, cfg Config) (*Node, error) {
 	n.log = n.cfg.Logger
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.mu.replicas = make(map[uint32]*replica)
-	n.control = newControlState(func() { n.viewMoved.fire(); n.kick() })
+	n.view.Store(emptyView())
 	n.router = newRouter(routerConfig{
 		Self: rn.ID(), Incarnation: rn.Incarnation(), Table: n.table, Link: rn, Rand: h.Rand, Logger: n.log,
 	})
@@ -155,7 +156,7 @@ func (n *Node) Router() *Router { return n.router }
 // View returns the control state as last applied here; nil while the node belongs to no cluster or
 // has not caught up with it yet.
 func (n *Node) View() *View {
-	if v := n.control.view.Load(); v.Revision > 0 {
+	if v := n.view.Load(); v.Revision > 0 {
 		return v
 	}
 	return nil
@@ -220,6 +221,22 @@ func (n *Node) unclaim() {
 	n.mu.busy = false
 }
 
+// publish takes over a View that the control group's machine here has reached. A machine that starts
+// anew goes through old Views again; readers do not.
+func (n *Node) publish(v *View) {
+	for {
+		have := n.view.Load()
+		if have.Revision >= v.Revision {
+			return
+		}
+		if n.view.CompareAndSwap(have, v) {
+			break
+		}
+	}
+	n.viewMoved.fire()
+	n.kick()
+}
+
 // kick asks the agent to look, without waiting.
 func (n *Node) kick() { kick(n.wake) }
 
@@ -232,7 +249,7 @@ func kick(c chan struct{}) {
 
 // address is the peer directory: the View, or the saved identity while that is newer.
 func (n *Node) address(node string) (string, bool) {
-	v, id := n.control.view.Load(), n.book.Load()
+	v, id := n.view.Load(), n.book.Load()
 	if v.Revision >= id.Revision && v.Revision > 0 {
 		if info, ok := v.Node(node); ok {
 			return info.Addrs["peer"], true

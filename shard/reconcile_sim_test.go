@@ -131,7 +131,7 @@ func (w *simWorld) keep(id uint32) bool {
 		fresh := m.CaughtUp
 		m.CaughtUp = m.Alive
 		m.Stable = m.Alive && fresh
-		m.Settled = m.Stable
+		m.Settled, m.Reachable = m.Stable, true
 		changed = changed || fresh != m.CaughtUp
 	}
 	want, _ := w.v.Group(id)

@@ -25,6 +25,9 @@ type replica struct {
 	wake chan struct{}
 	// stop ends the keeper, done is closed when it has ended.
 	stop, done chan struct{}
+	// bootstrap: this replica founded its group. restart asks the agent to restart it.
+	bootstrap bool
+	restart   atomic.Bool
 	// serving is the epoch at which this replica, leading, has found its group to own all its slots;
 	// 0 before that.
 	serving atomic.Uint64
@@ -80,11 +83,14 @@ func (n *Node) startControl(id *identity) error {
 // startReplica starts a replica with its keeper. Callers are ordered: Open, then Init or Join, then
 // the agent.
 func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
-	r := &replica{id: group, number: number, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	r := &replica{
+		id: group, number: number, bootstrap: bootstrap,
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
 	id := n.book.Load()
 	opts := fsm.Options{Cluster: id.ClusterID, Group: group, Fatal: n.fatal}
 	if group == controlGroup {
-		r.machine = &groupMachine{Machine: fsm.NewMachine(controlTable(), n.control, opts)}
+		r.machine = &groupMachine{Machine: fsm.NewMachine(controlTable(), newControlState(n.publish), opts)}
 	} else {
 		r.keyspace = fsm.NewKeyspace(n.table, fsm.KeyspaceConfig{HashKey: [16]byte(id.HashKey)})
 		r.machine = &groupMachine{Machine: fsm.NewMachine(n.table, r.keyspace, opts)}
@@ -92,7 +98,7 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 	g, err := n.rn.StartGroup(raftnode.GroupConfig{
 		Group: group, Replica: number, Machine: r.machine, Bootstrap: bootstrap,
 		Grows:          n.grows,
-		ClusterVersion: func() uint32 { return n.control.view.Load().ClusterVersion },
+		ClusterVersion: func() uint32 { return n.view.Load().ClusterVersion },
 		Events: raftnode.Events{
 			LeaderChanged: func(group uint32, hint raftnode.Hint) {
 				if group != controlGroup {
@@ -150,20 +156,34 @@ func (n *Node) dropReplica(group uint32, number uint64) error {
 	if err := n.rn.PutMeta(goneKey(group), strconv.AppendUint(nil, number, 10)); err != nil {
 		return fmt.Errorf("shard: drop replica %d of group %d: %w", number, group, err)
 	}
-	n.mu.Lock()
-	r := n.mu.replicas[group]
-	delete(n.mu.replicas, group)
-	n.mu.Unlock()
-	if group != controlGroup {
-		n.router.detach(group)
-	}
-	if r != nil {
-		close(r.stop)
-		<-r.done
+	if r := n.local(group); r != nil {
+		n.endReplica(r)
 	}
 	if err := n.rn.RemoveGroup(group); err != nil {
 		return fmt.Errorf("shard: drop replica %d of group %d: %w", number, group, err)
 	}
 	n.log.Info("replica deleted", "group", group, "replica", number)
 	return nil
+}
+
+// endReplica takes a replica out of service and joins its keeper. Its group goes on until it is
+// stopped or removed.
+func (n *Node) endReplica(r *replica) {
+	n.mu.Lock()
+	delete(n.mu.replicas, r.id)
+	n.mu.Unlock()
+	if r.id != controlGroup {
+		n.router.detach(r.id)
+	}
+	close(r.stop)
+	<-r.done
+}
+
+// restartReplica stops a replica and starts it again from its files.
+func (n *Node) restartReplica(r *replica) error {
+	n.endReplica(r)
+	if err := n.rn.StopGroup(r.id); err != nil {
+		return fmt.Errorf("shard: restart replica %d of group %d: %w", r.number, r.id, err)
+	}
+	return n.startReplica(r.id, r.number, r.bootstrap)
 }

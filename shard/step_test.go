@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-// seen builds a member from letters: V votes, else N; a alive, c caught up, s stable, S settled.
+// seen builds a member from letters: V votes, else N; a alive, c caught up, s stable, S settled, x in
+// raft's back-off.
 func seen(node string, number uint64, flags string) memberSeen {
 	has := func(c rune) bool { return slices.Contains([]rune(flags), c) }
-	return memberSeen{Node: node, Number: number, Voter: has('V'), Alive: has('a'), CaughtUp: has('c'), Stable: has('s'), Settled: has('S')}
+	return memberSeen{Node: node, Number: number, Voter: has('V'), Alive: has('a'), CaughtUp: has('c'), Stable: has('s'), Settled: has('S'), Reachable: !has('x')}
 }
 
 func TestKeeperStep(t *testing.T) {
@@ -56,7 +57,8 @@ func TestKeeperStep(t *testing.T) {
 		{"not before the preferred settled", []memberSeen{seen("a", 1, ok), seen("b", 2, "Vacs"), seen("c", 3, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "b", true, 4, keeperMove{}, ""},
 		{"a failed transfer is not tried again, but by way of another", []memberSeen{seen("a", 1, ok), seen("b", 2, ok), seen("c", 3, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "b", true, 4, keeperMove{actTransfer, "c", 3}, "b"},
 		{"no way round to a preferred leader that is down", []memberSeen{seen("a", 1, ok), seen("b", 2, "V"), seen("c", 3, ok)}, []ReplicaInfo{voter("a", 1), voter("b", 2), voter("c", 3)}, "b", true, 4, keeperMove{}, "b"},
-		{"a leaving leader whose heir cannot be reached takes its own vote", []memberSeen{seen("a", 1, ok), seen("b", 2, ok)}, []ReplicaInfo{gone("a", 1), voter("b", 2)}, "b", true, 3, keeperMove{actDemote, "a", 1}, "b"},
+		{"a leaving leader whose heir could not be reached makes a new term", []memberSeen{seen("a", 1, ok), seen("b", 2, ok)}, []ReplicaInfo{gone("a", 1), voter("b", 2)}, "b", true, 3, keeperMove{actRestart, "a", 0}, "b"},
+		{"an heir in back-off is waited for", []memberSeen{seen("a", 1, ok), seen("b", 2, ok+"x")}, []ReplicaInfo{gone("a", 1), voter("b", 2)}, "b", true, 3, keeperMove{}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := keeperStep(&groupSeen{
