@@ -93,12 +93,24 @@ func (c *Conn) Receive(ctx context.Context) (Value, error) {
 	if c.nextID > c.lastID {
 		return Value{}, fmt.Errorf("%w: no command awaits an answer", ErrProtocol)
 	}
-	stop, err := c.begin(ctx)
-	if err != nil {
-		return Value{}, &DeliveryError{Attempts: 1, Err: err}
-	}
 	a := answer{sent: true}
-	a.err = c.end(ctx, stop, c.receive(&a))
+	if c.broken != nil {
+		a.err = c.broken
+		return settled(a)
+	}
+	there, err := c.take(&a)
+	if err == nil && there {
+		return settled(a)
+	}
+	stop := func() bool { return true }
+	if err == nil {
+		if stop, err = c.begin(ctx); err != nil {
+			a.err = err
+			return settled(a)
+		}
+		err = c.receive(&a)
+	}
+	a.err = c.end(ctx, stop, err)
 	return settled(a)
 }
 
@@ -232,22 +244,26 @@ func (c *Conn) flush() error {
 // receive reads the next answer.
 func (c *Conn) receive(a *answer) error {
 	for {
-		f, ok, err := c.l.next()
-		if err != nil {
+		if ok, err := c.take(a); err != nil || ok {
 			return err
 		}
-		if !ok {
-			if err := c.l.fill(); err != nil {
-				return fmt.Errorf("%w: %w", ErrConnLost, err)
-			}
-			continue
+		if err := c.l.fill(); err != nil {
+			return fmt.Errorf("%w: %w", ErrConnLost, err)
 		}
-		if f.ID != c.nextID {
-			return unasked(f)
-		}
-		c.nextID++
-		return a.parse(f)
 	}
+}
+
+// take parses the next answer when it has arrived already.
+func (c *Conn) take(a *answer) (ok bool, err error) {
+	f, ok, err := c.l.next()
+	if err != nil || !ok {
+		return false, err
+	}
+	if f.ID != c.nextID {
+		return false, unasked(f)
+	}
+	c.nextID++
+	return true, a.parse(f)
 }
 
 // unasked words a frame that answers no request: the server's last word on a connection, or a fault.

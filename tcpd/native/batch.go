@@ -34,6 +34,8 @@ type batch struct {
 	args      [][]byte
 	replies   []shard.Reply
 	out       []byte
+	// caller is what the router is shown.
+	caller shard.Caller
 	// inputs hold the bytes that args alias, in a concurrent session; nil in others.
 	inputs []*sharedInput
 	// size counts the bytes of the frames behind the requests.
@@ -123,8 +125,9 @@ func (h *Handler) run(ctx context.Context, caller shard.Caller, b *batch, flush 
 			timeout = max(timeout, b.deadlines[hi])
 			hi++
 		}
-		caller.Stale, caller.Timeout = b.terms[lo].stale, timeout
-		h.cfg.Router.Do(ctx, &caller, b.cmds[lo:hi], b.replies[lo:hi])
+		b.caller = caller
+		b.caller.Stale, b.caller.Timeout = b.terms[lo].stale, timeout
+		h.cfg.Router.Do(ctx, &b.caller, b.cmds[lo:hi], b.replies[lo:hi])
 		for i := lo; i < hi; i++ {
 			b.out = h.appendReply(b.out, b.ids[i], &b.replies[i], b.writes[i])
 			b.replies[i] = shard.Reply{}
