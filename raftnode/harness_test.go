@@ -62,9 +62,10 @@ func inWorld(t *testing.T, f func(b *bench)) {
 	})
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(tb testing.TB) *bench {
+	tb.Helper()
 	return &bench{
-		t: t, world: host.NewWorld(1), nodes: make(map[string]*testNode), addrs: make(map[string]string),
+		t: tb, world: host.NewWorld(1), nodes: make(map[string]*testNode), addrs: make(map[string]string),
 	}
 }
 

@@ -5,6 +5,7 @@ package raftnode
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,25 @@ func TestFounderOnce(t *testing.T) {
 			t.Errorf("another replica number: %v", err)
 		}
 		n.close()
+	})
+}
+
+// TestVoteLost: a replica that ran before and has no vote file any more does not start.
+func TestVoteLost(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		nodes := b.cluster("n1", "n2", "n3")
+		b.write("k", "v")
+		n := b.others(nodes[0])[0]
+		n.crash()
+		if err := b.world.Host(n.name).FS.Remove(path.Join(n.group.dir, voteName)); err != nil {
+			t.Fatal(err)
+		}
+		again := b.open(n.name)
+		_, err := again.node.StartGroup(GroupConfig{Group: testGroup, Replica: replicaOf(n.name), Machine: again.machineOnly()})
+		if !errors.Is(err, ErrDataLost) {
+			t.Errorf("started: %v", err)
+		}
+		again.close()
 	})
 }
 

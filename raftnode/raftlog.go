@@ -44,7 +44,7 @@ func (l *raftLogger) Log(at hclog.Level, msg string, args ...any) {
 			args[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
 		}
 	}
-	l.log.Log(ctx, level(at), msg, args...)
+	l.log.Log(ctx, level(at), msg, args...) //nolint:sloglint // raft's messages are constants
 }
 
 func (l *raftLogger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }

@@ -19,7 +19,9 @@ import (
 func TestIsNotApplied(t *testing.T) {
 	for _, err := range []error{
 		ErrOverloaded, ErrNoSpace, ErrClosed, ErrTooLarge, ErrTransferring, ErrTimeout, ErrNoQuorum,
-		ErrConfigChanged, ErrNotCaughtUp, ErrNotLeader{}, fmt.Errorf("op: %w", ErrNotLeader{}),
+		ErrConfigChanged, ErrNotCaughtUp,
+		ErrNotLeader{},
+		fmt.Errorf("op: %w", ErrNotLeader{}),
 	} {
 		if !IsNotApplied(err) {
 			t.Errorf("%v must be known as not applied", err)
