@@ -140,6 +140,9 @@ func (k *Keyspace) Query(ctx *Ctx, cmd *Command) Result {
 		}
 	}()
 	x.now = ctx.Now()
+	if planted("local-clock") {
+		x.now = ctx.Wall
+	}
 	if res, ok := x.served(); !ok {
 		return res
 	}

@@ -108,7 +108,7 @@ func (t *sessionTable) admit(l *EntrySub) verdict {
 	switch {
 	case l.Seq < s.low:
 		return verdict{status: SubStale}
-	case l.Seq < s.next:
+	case l.Seq < s.next && !planted("no-dedupe"):
 		return verdict{status: SubApplied, cached: s.cached[l.Seq-s.low]}
 	case l.Seq > s.next || s.next-s.low >= SessionWindow:
 		return verdict{status: SubGap, next: s.next}

@@ -47,6 +47,9 @@ func (m *Machine) appendShell(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(m.clock.Load()))
 	dst = binary.AppendUvarint(dst, m.version.Load())
 	dst = binary.AppendUvarint(dst, uint64(m.clusterVersion.Load()))
+	if planted("snapshot-without-sessions") {
+		return append(dst, 0, 0)
+	}
 	dst = m.sessions.append(dst)
 	return append(dst, 0) // extension area
 }

@@ -28,7 +28,8 @@ const (
 	KindClosing Kind = 5
 	// KindUninitialised: this node belongs to no cluster yet, or no group owns the slot yet.
 	KindUninitialised Kind = 6
-	// KindTimeout: the caller's time ended before the command was ever sent to a group.
+	// KindTimeout: the caller's time ended before the command was ever sent to a group, or before a
+	// read was answered.
 	KindTimeout Kind = 7
 	// KindUnknown: the command may have been applied, may be applied later, or neither.
 	KindUnknown Kind = 8
@@ -45,7 +46,7 @@ var kindTexts = [...]string{
 	KindNoSpace:       "no disk space",
 	KindClosing:       "closing",
 	KindUninitialised: "cluster is not initialised",
-	KindTimeout:       "timed out before it was sent",
+	KindTimeout:       "timed out, not applied",
 	KindUnknown:       "outcome unknown",
 	KindDenied:        "not permitted",
 	KindInvalid:       "invalid command",
@@ -209,6 +210,9 @@ func (v verdict) kind() Kind {
 	case refusedTooLarge, refusedInvalid:
 		return KindInvalid
 	case lost:
+		if planted("wrong-fail") {
+			return KindTimeout
+		}
 		return KindUnknown
 	case refusedClosing:
 		return KindClosing

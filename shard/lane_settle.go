@@ -15,15 +15,16 @@ func (l *lane) settle(b *batch, err error) {
 	if v != answered && v != lost {
 		l.rt.refused(b.node, hint)
 	}
+	odd := false
 	l.mu.Lock()
 	b.inFlight, b.cancel = false, nil
 	switch {
 	case b == l.opening:
 		l.openedLocked(b, v)
 	case v == answered:
-		l.answeredLocked(b)
+		odd = l.answeredLocked(b)
 	case v == lost:
-		b.unknown = true
+		b.unknown = !planted("fresh-retry")
 		l.failLocked(b, v)
 	default:
 		b.refused = v
@@ -34,6 +35,9 @@ func (l *lane) settle(b *batch, err error) {
 		l.endLocked(b, refusedClosing)
 	}
 	l.mu.Unlock()
+	if odd {
+		l.r.cfg.Logger.Error("a session gave an answer that no session gives; it is given up", "group", l.rt.group)
+	}
 	l.pump()
 }
 
@@ -51,34 +55,36 @@ func (l *lane) openedLocked(b *batch, v verdict) {
 	}
 	l.session, l.next = uint64(b.sub.Results[0].Int), 1
 	l.lastAnswer = time.Now()
+	l.r.counts.sessions.Add(1)
 	l.r.recycle(b)
 }
 
-// answeredLocked takes what the session said about b.
-func (l *lane) answeredLocked(b *batch) {
+// answeredLocked takes what the session said about b, and tells whether that makes no sense.
+func (l *lane) answeredLocked(b *batch) (odd bool) {
 	l.lastAnswer = time.Now()
 	switch b.sub.Status {
 	case fsm.SubApplied:
 		if len(b.sub.Results) != b.sub.Writes || len(b.sub.ReadResults) != len(b.sub.Reads) {
 			b.unknown, l.ended = true, true
 			l.failLocked(b, lost)
-			return
+			return true
 		}
 		l.removeLocked(b)
 		l.fates = append(l.fates, l.fateLocked(b, answered))
 		l.failures, l.failing, l.last = 0, time.Time{}, answered
 	case fsm.SubGap:
-		if b.sub.Next > b.sub.Seq || b.sub.Next < l.sent[0].sub.Seq {
-			l.ended = true
-		}
+		l.r.counts.gaps.Add(1)
+		odd = b.sub.Next > b.sub.Seq || b.sub.Next < l.sent[0].sub.Seq
+		l.ended = l.ended || odd
 		l.failLocked(b, refusedOrder)
 	case fsm.SubExpired:
 		l.ended = true
 		l.failLocked(b, refusedOrder)
 	case fsm.SubStale, fsm.SubPending:
-		b.unknown, l.ended = true, true
+		b.unknown, l.ended, odd = true, true, true
 		l.failLocked(b, lost)
 	}
+	return odd
 }
 
 func (l *lane) removeLocked(b *batch) {
@@ -90,13 +96,16 @@ func (l *lane) removeLocked(b *batch) {
 // failLocked begins a recovery: LANES.md, steps 1 to 5.
 func (l *lane) failLocked(b *batch, v verdict) {
 	l.failed = b.node
-	if v != lost {
+	if v == lost {
+		l.r.counts.lost.Add(1)
+	} else {
 		l.last = v
 	}
 	if l.recovering {
 		return
 	}
 	l.recovering = true
+	l.r.counts.recoveries.Add(1)
 	l.failures++
 	if l.failing.IsZero() {
 		l.failing = time.Now()

@@ -266,17 +266,7 @@ func (k *call) await() {
 		if v == answered {
 			continue
 		}
-		for i := u.first; i >= 0; i = k.items[i].next {
-			it := &k.items[i]
-			switch {
-			case v != lost:
-				it.fail(v.kind(), u.rt.leader())
-			case it.spec.Write:
-				it.fail(KindUnknown, u.rt.leader())
-			default:
-				it.fail(KindTimeout, u.rt.leader())
-			}
-		}
+		k.failItems(u, v)
 		if k.pending.Add(-1) == 0 {
 			return
 		}
@@ -303,7 +293,11 @@ func (k *call) take(u *unit, b *batch) {
 	for i := u.first; i >= 0; i = k.items[i].next {
 		it := &k.items[i]
 		if it.spec.Write || u.nAtt == 0 {
-			it.settle(&b.sub.Results[w], leader)
+			from := w
+			if planted("swapped-replies") {
+				from = len(b.sub.Results) - 1 - w
+			}
+			it.settle(&b.sub.Results[from], leader)
 			w++
 		} else {
 			it.settle(&b.sub.ReadResults[a], leader)
@@ -315,15 +309,26 @@ func (k *call) take(u *unit, b *batch) {
 
 // fail ends u's items without result.
 func (k *call) fail(u *unit, v verdict) {
+	k.failItems(u, v)
+	k.arrive()
+}
+
+// failItems tells u's items why there is no result. A read whose Sub is unknown is merely not
+// answered.
+func (k *call) failItems(u *unit, v verdict) {
+	leader := u.rt.leader()
 	for i := u.first; i >= 0; i = k.items[i].next {
 		it := &k.items[i]
-		if v == lost && !it.spec.Write {
-			it.fail(KindTimeout, u.rt.leader())
-			continue
+		switch {
+		case v != lost:
+			it.fail(v.kind(), leader)
+		case it.spec.Write:
+			k.r.counts.unknown.Add(1)
+			it.fail(KindUnknown, leader)
+		default:
+			it.fail(KindTimeout, leader)
 		}
-		it.fail(v.kind(), u.rt.leader())
 	}
-	k.arrive()
 }
 
 // giveBack leaves u's items to the next round; without space, those that grow end here.
