@@ -190,6 +190,7 @@ func (l *lane) openLocked() *batch {
 
 // send makes the attempt. It runs outside the lock; b.inFlight keeps b as it is.
 func (l *lane) send(b *batch) {
+	l.r.counts.subs.Add(1)
 	t := l.rt.target()
 	switch {
 	case t.local != nil:
@@ -229,6 +230,7 @@ func (l *lane) forward(b *batch, t target) {
 	l.position++
 	l.r.work.Add(1)
 	l.mu.Unlock()
+	l.r.counts.forwarded.Add(1)
 	frame := appendForwardRequest(nil, &q)
 	go func() {
 		defer l.r.work.Done()

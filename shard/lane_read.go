@@ -61,7 +61,9 @@ func (rd *reader) attempt(ctx context.Context, b *batch) {
 	b.node = t.node
 	rd.mu.Unlock()
 	var err error = errNoTarget
+	rd.r.counts.readBatches.Add(1)
 	if t.node != "" {
+		rd.r.counts.forwarded.Add(1)
 		q := forwardRequest{
 			Kind: forwardRead, Group: rd.rt.group, Timeout: readTimeout, Count: b.sub.Writes, Body: b.sub.Body,
 		}

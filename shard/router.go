@@ -109,6 +109,7 @@ type Router struct {
 	work   sync.WaitGroup
 
 	batches, calls sync.Pool
+	counts         routerCounts
 
 	// mu guards routes against other writers.
 	mu sync.Mutex
@@ -120,7 +121,39 @@ type Router struct {
 	}
 }
 
+// RouterStats counts what a Router did since it was made.
+type RouterStats struct {
+	// QueuedBytes are accepted and not answered now; Waiting callers wait for room.
+	QueuedBytes, Waiting int64
+	// Subs and ReadBatches were sent, Forwarded of both to other nodes.
+	Subs, ReadBatches, Forwarded uint64
+	// Recoveries of lanes, after Lost attempts and refusals; Gaps were answered among them.
+	Recoveries, Lost, Gaps uint64
+	// Sessions were opened.
+	Sessions uint64
+	// Unknown counts the writes whose caller was told unknown.
+	Unknown uint64
+}
+
+type routerCounts struct {
+	subs, readBatches, forwarded, recoveries, lost, gaps, sessions, unknown atomic.Uint64
+}
+
+// Stats returns the counters.
+func (r *Router) Stats() RouterStats {
+	c := &r.counts
+	return RouterStats{
+		QueuedBytes: r.bytes.used.Load(), Waiting: int64(r.bytes.waiting.Load()),
+		Subs: c.subs.Load(), ReadBatches: c.readBatches.Load(), Forwarded: c.forwarded.Load(),
+		Recoveries: c.recoveries.Load(), Lost: c.lost.Load(), Gaps: c.gaps.Load(),
+		Sessions: c.sessions.Load(), Unknown: c.unknown.Load(),
+	}
+}
+
 func newRouter(cfg routerConfig) *Router {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	r := &Router{cfg: cfg}
 	r.bytes.limit = cfg.QueueBytes
 	if cfg.QueueBytes <= 0 {

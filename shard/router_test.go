@@ -143,7 +143,9 @@ func TestStale(t *testing.T) {
 }
 
 // TestUninitialised: before there is a cluster nothing is executed, and callers hear why.
-func TestUninitialised(t *testing.T) {
+func TestUninitialised(t *testing.T) { synctest.Test(t, testUninitialised) }
+
+func testUninitialised(t *testing.T) {
 	r := newRouter(routerConfig{Self: "n0", Table: fsm.Data(), Rand: bytes.NewReader(make([]byte, 1000))})
 	defer r.close()
 	out := make([]Reply, 1)
