@@ -127,6 +127,17 @@ func (w *randomWalk) event() {
 	time.Sleep(time.Duration(w.rng.IntN(4000)) * time.Millisecond)
 }
 
+// stayer is a node that was not told to leave.
+func (w *randomWalk) stayer() *testMember {
+	for _, name := range w.names() {
+		if !w.gone[name] {
+			return w.nodes[name]
+		}
+	}
+	w.t.Fatal("everybody leaves")
+	return nil
+}
+
 // write sends a few keys through a router.
 func (w *randomWalk) write() {
 	for range 4 {
@@ -149,22 +160,23 @@ func (w *randomWalk) finish() {
 	for _, name := range w.down {
 		w.open(name)
 	}
-	for name := range w.gone {
-		// A leave whose context ended before it was recorded did not happen: ask until it did.
-		w.waitFor("leave of "+name, func() error {
-			m := w.nodes[name]
-			for _, by := range w.names() {
-				v := w.nodes[by].View()
-				if w.gone[by] || v == nil {
-					continue
-				}
-				if _, err := v.findNode(m.ID()); errors.Is(err, ErrNoSuchNode) {
-					return nil
-				}
-				return w.nodes[by].Leave(w.ctx(time.Minute), m.ID())
+	// Leaves that were not recorded are asked for again, and so are joins that ended before the node
+	// knew: members that are nobody. All are marked before any is waited for, since a leave may wait for one.
+	w.waitFor("leaves to end", func() error {
+		v := w.stayer().View()
+		if v == nil {
+			return ErrUninitialised
+		}
+		var errs []error
+		for _, n := range v.Nodes {
+			stays := slices.ContainsFunc(w.names(), func(name string) bool { return !w.gone[name] && w.nodes[name].ID() == n.ID })
+			if !stays {
+				errs = append(errs, w.stayer().Leave(w.ctx(3*time.Second), n.ID))
 			}
-			return errors.New("nobody to ask")
-		})
+		}
+		return errors.Join(errs...)
+	})
+	for name := range w.gone {
 		w.waitFor(name+" to learn that it left", func() error {
 			select {
 			case <-w.nodes[name].Left():
@@ -175,22 +187,6 @@ func (w *randomWalk) finish() {
 		})
 		w.stop(name)
 	}
-	// Joins that a crash or a cut interrupted before the node knew are ghosts: members that are nobody.
-	w.waitFor("ghosts to be removed", func() error {
-		by := w.nodes[w.names()[0]]
-		v := by.View()
-		if v == nil {
-			return ErrUninitialised
-		}
-		for _, n := range v.Nodes {
-			if !slices.ContainsFunc(w.names(), func(name string) bool { return w.nodes[name].ID() == n.ID }) {
-				if err := by.Leave(w.ctx(time.Minute), n.ID); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
 	w.settled()
 	m := w.nodes[w.names()[0]]
 	for key, want := range w.acks {
@@ -200,5 +196,5 @@ func (w *randomWalk) finish() {
 			w.t.Errorf("%s: %q, %v; acknowledged as %q", key, out[0].Result.Str, out[0].Err, want)
 		}
 	}
-	w.note("%d of %d writes acknowledged", len(w.acks), w.keys)
+	w.t.Logf("%d of %d writes acknowledged", len(w.acks), w.keys)
 }

@@ -206,13 +206,18 @@ func (s *Status) judge(v *View) {
 		}
 		s.Warnings = append(s.Warnings, Warning{Text: fmt.Sprintf(format, args...), Mend: mend})
 	}
-	stay := 0
+	stay, down := 0, 0
+	for _, node := range s.Nodes {
+		stay += rank(!node.Leaving)
+		down += rank(!node.Leaving && !node.Alive)
+	}
 	for i := range s.Nodes {
 		node := &s.Nodes[i]
-		stay += rank(!node.Leaving)
 		switch {
 		case !node.Alive && !node.Leaving:
 			warn(HealthDegraded, "start it again, or for good: kvorum leave "+node.ID, "node %s (%s) does not answer", node.Name, node.ID)
+		case node.Leaving && down > 0:
+			warn(HealthDegraded, "start the nodes that are down, or: kvorum leave them", "node %s is leaving and still holds %d replicas, which may have to wait for %d nodes that are down", node.Name, node.Replicas, down)
 		case node.Leaving:
 			warn(HealthDegraded, "kvorum leave "+node.ID+" waits for it", "node %s is leaving and still holds %d replicas", node.Name, node.Replicas)
 		}
