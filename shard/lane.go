@@ -215,7 +215,10 @@ func (l *lane) forward(b *batch, t target) {
 		l.peer, l.position = t.node, 0
 		l.stream++
 	}
-	wait := min(attemptTimeout<<min(l.failures, 8), maxAttemptTimeout)
+	wait := attemptTimeout
+	if !t.asked {
+		wait = min(attemptTimeout<<min(l.failures, 8), maxAttemptTimeout)
+	}
 	ctx, cancel := context.WithTimeout(l.r.ctx, wait)
 	b.node, b.cancel = t.node, cancel
 	q := forwardRequest{

@@ -50,7 +50,9 @@ func TestExactlyOnceUnderFaults(t *testing.T) {
 
 func (f *faultRun) run(t *testing.T) {
 	w := f.w
-	w.loss, w.doubled, w.refuse = w.dice(15), w.dice(10), w.dice(10)
+	w.loss.Store(int32(w.dice(15)))
+	w.doubled.Store(int32(w.dice(10)))
+	w.refuse.Store(int32(w.dice(10)))
 	w.delay = time.Duration(1+w.dice(30)) * time.Millisecond
 	stop := make(chan struct{})
 	var faults, clients sync.WaitGroup
@@ -93,7 +95,7 @@ func (f *faultRun) disturb(stop chan struct{}) {
 			clear(w.cut)
 			w.mu.Unlock()
 		case 4:
-			if w.chance(30) {
+			if w.dice(100) < 30 {
 				raft.closeSessions()
 			}
 		}

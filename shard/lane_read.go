@@ -60,6 +60,11 @@ func (rd *reader) attempt(ctx context.Context, b *batch) {
 	rd.mu.Lock()
 	b.node = t.node
 	rd.mu.Unlock()
+	if t.asked {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+	}
 	var err error = errNoTarget
 	rd.r.counts.readBatches.Add(1)
 	if t.node != "" {
@@ -79,11 +84,12 @@ func (rd *reader) attempt(ctx context.Context, b *batch) {
 		if len(b.sub.Results) != b.sub.Writes {
 			v = notSent
 		}
-	case lost:
-		v = notSent // reads that may have run changed nothing
 	default:
 		if t.node != "" {
-			rd.rt.refused(t.node, hint)
+			rd.rt.disappointed(t.node, hint)
+		}
+		if v == lost {
+			v = notSent // reads that may have run changed nothing
 		}
 	}
 	if t.local != nil {

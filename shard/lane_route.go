@@ -37,6 +37,8 @@ func newRoute(r *Router, group uint32) *route {
 type target struct {
 	local localGroup
 	node  string
+	// asked: node is merely asked in its turn; nobody said that it leads.
+	asked bool
 }
 
 // target chooses by what is known now: the local replica if it leads, else the node of the hint
@@ -69,7 +71,7 @@ func (rt *route) next() target {
 		for range replicas {
 			node := replicas[int(rt.turn.Add(1)%uint32(len(replicas)))]
 			if node != rt.r.cfg.Self {
-				return target{node: node}
+				return target{node: node, asked: true}
 			}
 		}
 	}
@@ -96,8 +98,9 @@ func (rt *route) learn(h raftnode.Hint) bool {
 	}
 }
 
-// refused is called when node refused an attempt as not being the leader and gave hint h.
-func (rt *route) refused(node string, h raftnode.Hint) {
+// disappointed is called when an attempt at node was refused, with hint h, or lost. Whoever said that
+// node leads may be wrong: the others are asked next, and name it again if it does.
+func (rt *route) disappointed(node string, h raftnode.Hint) {
 	if rt.learn(h) {
 		return
 	}

@@ -12,8 +12,8 @@ import (
 // settle ends b's attempt with what is known about it: nil when b.sub holds an answer.
 func (l *lane) settle(b *batch, err error) {
 	v, hint := classify(err)
-	if v != answered && v != lost {
-		l.rt.refused(b.node, hint)
+	if v != answered {
+		l.rt.disappointed(b.node, hint)
 	}
 	odd := false
 	l.mu.Lock()

@@ -356,7 +356,41 @@ func TestRouterClose(t *testing.T) {
 			t.Errorf("GET after close: %s", text(r))
 		}
 		raft.unstall()
+		raft.lead("")
+		m := w.nodes[0]
+		var r Reply
+		wg.Go(func() { r = m.do(time.Hour, cmd(fsm.OpGet, "k"))[0] })
+		time.Sleep(time.Second)
+		m.router.close()
+		wg.Wait()
+		if kindOf(r) != KindClosing {
+			t.Errorf("a GET that waits for a leader: %s", text(r))
+		}
 	})
+}
+
+// TestSilentLeader: a frontend without a replica, whose leader falls silent without a word, asks the
+// others and finds the new leader.
+func TestSilentLeader(t *testing.T) {
+	for _, c := range []fsm.Command{cmd(fsm.OpIncr, "k"), cmd(fsm.OpGet, "k")} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newFakeWorld(t, 1, 4, 1, func(_, node int) bool { return node < 3 })
+			defer w.close()
+			w.delay = time.Millisecond
+			n := w.nodes[3]
+			n.do(time.Second, c)
+			w.mu.Lock()
+			w.cut["n0"] = true
+			w.mu.Unlock()
+			w.rafts[1].lead("n2")
+			n.router.route(1).hint.Store(&raftnode.Hint{Node: "n0", Term: 1})
+			began := time.Now()
+			out := n.do(5*time.Second, c)
+			if d := time.Since(began); out[0].Err != nil || d > 2500*time.Millisecond {
+				t.Errorf("%s: %s after %v", w.table.Spec(c.Op).Name, text(out[0]), d)
+			}
+		})
+	}
 }
 
 // TestLeaderNewsEndsAttempts: a frontend that learns of a new leader does not wait for the old one.

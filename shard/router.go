@@ -262,6 +262,7 @@ func (r *Router) close() {
 		rt.reads.close()
 	}
 	r.cancel()
+	r.tell()
 	r.work.Wait()
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ type fakeWorld struct {
 	rng *rand.Rand
 	// loss is the chance in percent that a frame or its reply is lost, doubled that it arrives
 	// twice, refuse that a group is overloaded.
-	loss, doubled, refuse int
+	loss, doubled, refuse atomic.Int32
 	// delay is the largest delay of a frame and of a commit.
 	delay time.Duration
 	// cut nodes can be reached by nobody.
@@ -121,7 +122,10 @@ func (w *fakeWorld) dice(n int) int {
 	return w.rng.IntN(n)
 }
 
-func (w *fakeWorld) chance(percent int) bool { return percent > 0 && w.dice(100) < percent }
+func (w *fakeWorld) chance(percent *atomic.Int32) bool {
+	n := int(percent.Load())
+	return n > 0 && w.dice(100) < n
+}
 
 func (w *fakeWorld) someDelay() time.Duration {
 	w.mu.Lock()
@@ -145,7 +149,9 @@ func (w *fakeWorld) node(id string) *fakeNode {
 func (w *fakeWorld) calm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.loss, w.doubled, w.refuse = 0, 0, 0
+	for _, percent := range []*atomic.Int32{&w.loss, &w.doubled, &w.refuse} {
+		percent.Store(0)
+	}
 	clear(w.cut)
 }
 
@@ -162,7 +168,7 @@ func (n *fakeNode) Call(ctx context.Context, node string, class raftnode.Class, 
 	if peer == nil || class != raftnode.ClassForward {
 		return nil, fmt.Errorf("fake: %w", raftnode.ErrNotSent)
 	}
-	if w.chance(w.loss) {
+	if w.chance(&w.loss) {
 		return nil, fmt.Errorf("fake: %w", raftnode.ErrNotSent)
 	}
 	type answer struct {
@@ -170,7 +176,7 @@ func (n *fakeNode) Call(ctx context.Context, node string, class raftnode.Class, 
 		err   error
 	}
 	copies := 1
-	if w.chance(w.doubled) {
+	if w.chance(&w.doubled) {
 		copies = 2
 	}
 	answers := make(chan answer, copies)
@@ -178,7 +184,7 @@ func (n *fakeNode) Call(ctx context.Context, node string, class raftnode.Class, 
 		frame := append([]byte(nil), req...)
 		w.calls.Go(func() {
 			time.Sleep(w.someDelay())
-			if w.isCut(n.id, node) || w.chance(w.loss) {
+			if w.isCut(n.id, node) || w.chance(&w.loss) {
 				return
 			}
 			w.mu.Lock()
@@ -191,7 +197,7 @@ func (n *fakeNode) Call(ctx context.Context, node string, class raftnode.Class, 
 				frame[i] = 0xAA // the handler's time with the frame is over
 			}
 			time.Sleep(w.someDelay())
-			if w.isCut(n.id, node) || w.chance(w.loss) {
+			if w.isCut(n.id, node) || w.chance(&w.loss) {
 				return
 			}
 			if err != nil {
@@ -308,7 +314,7 @@ func (r *fakeRaft) lead(node string) {
 		return
 	}
 	for _, rep := range r.replicas {
-		if r.w.chance(70) && !r.w.isCut(rep.node.id, node) {
+		if r.w.dice(100) < 70 && !r.w.isCut(rep.node.id, node) {
 			rep.node.router.leaderChanged(r.id, hint)
 		}
 	}
@@ -347,7 +353,7 @@ func (p *fakeReplica) Submit(sub *fsm.Sub, done func(*fsm.Sub, error)) {
 
 func (p *fakeReplica) append(sub *fsm.Sub, done func(*fsm.Sub, error)) error {
 	r := p.raft
-	if r.w.chance(r.w.refuse) {
+	if r.w.chance(&r.w.refuse) {
 		return fmt.Errorf("fake: %w", raftnode.ErrOverloaded)
 	}
 	r.mu.Lock()

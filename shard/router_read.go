@@ -44,7 +44,7 @@ func (k *call) readHere(u *unit, room *readRoom) {
 			v = refusedTimeout
 		}
 		if v == refusedNotLeader {
-			u.rt.refused(k.r.cfg.Self, hint)
+			u.rt.disappointed(k.r.cfg.Self, hint)
 		}
 		k.giveBack(u, v)
 		return
@@ -77,6 +77,10 @@ func (k *call) again(m *Map, news chan struct{}) bool {
 	for i := range k.items {
 		it := &k.items[i]
 		if it.done {
+			continue
+		}
+		if k.r.closing.Load() {
+			it.fail(KindClosing, "")
 			continue
 		}
 		open = true
