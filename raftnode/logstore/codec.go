@@ -19,9 +19,9 @@ const codecID = 0x6b760001
 
 // entryHeader is the size of an encoded entry without its data and extensions:
 //
-//	crc32c u32 over all that follows | index u64 | term u64 | type u8 | appended at: s i64, ns u32 |
-//	data length u32 | extensions length u32
-const entryHeader = 4 + 8 + 8 + 1 + 8 + 4 + 4 + 4
+//	crc32c u32 over all that follows | tag u32 | index u64 | term u64 | type u8 |
+//	appended at: s i64, ns u32 | data length u32 | extensions length u32
+const entryHeader = 4 + 4 + 8 + 8 + 1 + 8 + 4 + 4 + 4
 
 var errEntryDamaged = errors.New("logstore: entry fails its checksum")
 
@@ -29,8 +29,9 @@ var errEntryDamaged = errors.New("logstore: entry fails its checksum")
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // codec encodes entries for raft-wal with a checksum of their own, so that every read is checked
-// and not just the recovery of the tail.
-type codec struct{}
+// and not just the recovery of the tail. The tag is drawn once per log: bytes that a client stored
+// never pass for an entry, since it cannot know the tag.
+type codec struct{ tag uint32 }
 
 var _ wal.Codec = codec{}
 
@@ -39,7 +40,7 @@ func (codec) ID() uint64 { return codecID }
 // encodedSize is what an entry takes in a segment before padding.
 func encodedSize(l *raft.Log) int { return entryHeader + len(l.Data) + len(l.Extensions) }
 
-func (codec) Encode(l *raft.Log, w io.Writer) error {
+func (c codec) Encode(l *raft.Log, w io.Writer) error {
 	var dst []byte
 	if b, ok := w.(*bytes.Buffer); ok { // raft-wal's: encode in place
 		b.Grow(encodedSize(l))
@@ -47,13 +48,14 @@ func (codec) Encode(l *raft.Log, w io.Writer) error {
 	} else {
 		dst = make([]byte, 0, encodedSize(l))
 	}
-	_, err := w.Write(appendEntry(dst, l))
+	_, err := w.Write(c.append(dst, l))
 	return err
 }
 
-func appendEntry(dst []byte, l *raft.Log) []byte {
+func (c codec) append(dst []byte, l *raft.Log) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, c.tag)
 	dst = binary.LittleEndian.AppendUint64(dst, l.Index)
 	dst = binary.LittleEndian.AppendUint64(dst, l.Term)
 	dst = append(dst, byte(l.Type))
@@ -67,20 +69,26 @@ func appendEntry(dst []byte, l *raft.Log) []byte {
 	return dst
 }
 
+// good tells whether src is an entry of this log; the tag is looked at first, which costs nothing.
+func (c codec) good(src []byte) bool {
+	return len(src) >= entryHeader && binary.LittleEndian.Uint32(src[4:]) == c.tag &&
+		crc32.Checksum(src[4:], castagnoli()) == binary.LittleEndian.Uint32(src)
+}
+
 // Decode copies out of src, which belongs to the caller.
-func (codec) Decode(src []byte, l *raft.Log) error {
-	if len(src) < entryHeader || crc32.Checksum(src[4:], castagnoli()) != binary.LittleEndian.Uint32(src) {
+func (c codec) Decode(src []byte, l *raft.Log) error {
+	if !c.good(src) {
 		return errEntryDamaged
 	}
-	dlen, xlen := binary.LittleEndian.Uint32(src[33:]), binary.LittleEndian.Uint32(src[37:])
+	dlen, xlen := binary.LittleEndian.Uint32(src[37:]), binary.LittleEndian.Uint32(src[41:])
 	if uint64(dlen)+uint64(xlen) != uint64(len(src)-entryHeader) {
 		return errEntryDamaged
 	}
 	*l = raft.Log{
-		Index:      binary.LittleEndian.Uint64(src[4:]),
-		Term:       binary.LittleEndian.Uint64(src[12:]),
-		Type:       raft.LogType(src[20]),
-		AppendedAt: time.Unix(int64(binary.LittleEndian.Uint64(src[21:])), int64(binary.LittleEndian.Uint32(src[29:]))).UTC(),
+		Index:      binary.LittleEndian.Uint64(src[8:]),
+		Term:       binary.LittleEndian.Uint64(src[16:]),
+		Type:       raft.LogType(src[24]),
+		AppendedAt: time.Unix(int64(binary.LittleEndian.Uint64(src[25:])), int64(binary.LittleEndian.Uint32(src[33:]))).UTC(),
 	}
 	body := append([]byte(nil), src[entryHeader:]...)
 	if dlen > 0 {

@@ -5,12 +5,14 @@ package logstore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/kvorum/kvorum/internal/host"
 )
 
 const (
@@ -35,6 +37,8 @@ type Options struct {
 	// Fatal is called once when the store is poisoned: the process should stop. It runs on the
 	// goroutine that met the error and must be quick; nil = none.
 	Fatal func(error)
+	// Rand supplies the tag of a new wal; nil = the real one.
+	Rand io.Reader
 	// Logger takes what the store mends or leaves behind; nil = discard.
 	Logger *slog.Logger
 }
@@ -51,6 +55,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Fatal == nil {
 		o.Fatal = func(error) {}
+	}
+	if o.Rand == nil {
+		o.Rand = host.Real().Rand
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -78,7 +78,7 @@ func (w *walLog) open(fs host.FS) error {
 	if err != nil {
 		return err
 	}
-	if w.meta, err = openMeta(fs, w.dir); err != nil {
+	if w.meta, err = openMeta(fs, w.dir, w.opts.Rand); err != nil {
 		return err
 	}
 	w.fs.meta = w.meta
@@ -119,7 +119,7 @@ func (w *walLog) listSegments(fs host.FS) (map[uint64]bool, error) {
 func (w *walLog) openWAL() (*wal.WAL, error) {
 	abort := w.fs.begin()
 	l, err := wal.Open(w.dir,
-		wal.WithCodec(codec{}),
+		wal.WithCodec(w.codec()),
 		wal.WithMetaStore(rotatingMeta{w.meta, w}),
 		wal.WithSegmentFiler(w.filer),
 		wal.WithSegmentSize(w.opts.SegmentBytes),
@@ -147,6 +147,8 @@ func (w *walLog) load() (first, last uint64, sizes []uint32, err error) {
 	sizes, w.sizes = w.sizes, nil
 	return w.first, w.last, sizes, nil
 }
+
+func (w *walLog) codec() codec { return codec{w.meta.tag} }
 
 func (w *walLog) entrySize(l *raft.Log) int { return frameHeader + encodedSize(l) }
 
@@ -319,7 +321,7 @@ func (w *walLog) prepare(ids map[uint64]bool) error {
 		if err != nil {
 			return fmt.Errorf("logstore: open log: %w", err)
 		}
-		scan, err := scanSegment(f, name, g)
+		scan, err := scanSegment(f, name, g, w.codec())
 		_ = f.Close()
 		if err != nil {
 			return err

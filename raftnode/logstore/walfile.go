@@ -178,8 +178,8 @@ func (f *walFile) create() error {
 	return err
 }
 
-// WriteAt puts one whole append. When there is no room for it all of it is taken back, so that the
-// segment is as before.
+// WriteAt puts one whole append. When there is no room for it a part may stay, which is cut off
+// when the log is opened anew before the next write.
 func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.f == nil {
 		if err := f.create(); err != nil {
@@ -191,45 +191,34 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 		f.end = off + int64(n)
 		return n, nil
 	}
-	if !isSpace(err) {
-		return n, err
+	if isSpace(err) {
+		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
-	if terr := f.f.Truncate(off); terr != nil {
-		return n, fmt.Errorf("take back an append that found no room: %w", terr)
-	}
-	return n, fmt.Errorf("%w: %w", ErrNoSpace, err)
+	return n, err
 }
 
 // Sync ends an append. The first one of a segment also makes its name durable, and then marks it
-// as holding acknowledged entries.
+// as holding acknowledged entries. Even a lack of space is no ErrNoSpace here: after a failed sync
+// nobody knows what the disk holds.
 func (f *walFile) Sync() error {
 	if planted("no-sync") && !f.unborn {
 		return nil
 	}
 	if err := f.f.Sync(); err != nil {
-		return notSpace(err)
+		return err
 	}
 	if !f.unborn {
 		return nil
 	}
 	if err := f.v.fs.SyncDir(f.v.dir); err != nil {
-		return notSpace(err)
+		return err
 	}
 	// The mark is there to find a lost file; an append does not depend on it.
 	if err := f.v.meta.markBorn(f.id); err != nil && !errors.Is(err, ErrNoSpace) {
-		return notSpace(err)
+		return err
 	}
 	f.unborn = false
 	return nil
-}
-
-// notSpace keeps an error of a sync from passing for a mere lack of space: after it nobody knows
-// what the disk holds.
-func notSpace(err error) error {
-	if isSpace(err) {
-		return fmt.Errorf("sync found no space: %v", err) //nolint:errorlint // the cause is hidden on purpose
-	}
-	return err
 }
 
 func (f *walFile) ReadAt(p []byte, off int64) (int, error) {

@@ -56,7 +56,7 @@ func (f *walFiler) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	scan, err := scanSegment(r.f, f.w.segmentPath(info), info)
+	scan, err := scanSegment(r.f, f.w.segmentPath(info), info, f.w.codec())
 	if err != nil {
 		_ = r.Close()
 		return nil, err
@@ -150,7 +150,7 @@ func (w *walLog) scanTail(g types.SegmentInfo, name string) (segmentScan, error)
 		return segmentScan{}, fmt.Errorf("logstore: open log: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	scan, err := scanSegment(f, name, g)
+	scan, err := scanSegment(f, name, g, w.codec())
 	if err != nil {
 		return scan, err
 	}

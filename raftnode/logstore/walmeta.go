@@ -20,7 +20,7 @@ import (
 // taken when it is made, so that a full disk stops neither rotation nor deletion.
 //
 //	slot: magic u32 | version u8 | sequence u64 | payload length u32 | payload | crc32c u32 over all before
-//	payload: next segment id u64 | born u64 | number of segments u32 | segments
+//	payload: tag u32 | next segment id u64 | born u64 | number of segments u32 | segments
 //	segment: id, base, min, max, codec, index start u64 each | created, sealed: s i64, ns u32 each | size limit u32
 //
 // A slot torn by a crash leaves the other in force, which is right, since the torn one was not
@@ -31,7 +31,7 @@ const (
 	metaVersion    = 1
 	metaSlot       = 128 << 10
 	metaHeader     = 4 + 1 + 8 + 4
-	metaFixed      = 8 + 8 + 4
+	metaFixed      = 4 + 8 + 8 + 4
 	metaSegment    = 6*8 + 2*12 + 4
 	maxMetaPayload = metaSlot - metaHeader - 4
 	// maxSegments is how many segments a log may have; compaction must have failed for long before.
@@ -42,10 +42,16 @@ var errTooManySegments = errors.New("logstore: too many segments; compaction mus
 
 // walMeta is the types.MetaStore of one log. It belongs to the log's one writer.
 type walMeta struct {
-	fs    host.FS
-	path  string
-	f     host.File
-	seq   uint64 // of the record in force
+	fs   host.FS
+	path string
+	f    host.File
+	metaRecord
+}
+
+// metaRecord is the content of a slot.
+type metaRecord struct {
+	seq   uint64 // counts records
+	tag   uint32 // of the log's entries, see codec
 	state types.PersistentState
 	// born bounds the ids of segments known to hold an acknowledged append: the files of those
 	// below it must exist and hold it.
@@ -55,11 +61,11 @@ type walMeta struct {
 var _ types.MetaStore = (*walMeta)(nil)
 
 // openMeta opens the list of segments in dir, making it when there is none.
-func openMeta(fs host.FS, dir string) (*walMeta, error) {
+func openMeta(fs host.FS, dir string, rand io.Reader) (*walMeta, error) {
 	m := &walMeta{fs: fs, path: path.Join(dir, metaName)}
 	_, err := fs.Stat(m.path)
 	if errors.Is(err, os.ErrNotExist) {
-		err = m.create()
+		err = m.create(rand)
 	}
 	if err == nil {
 		m.f, err = fs.OpenFile(m.path, os.O_RDWR, 0)
@@ -74,15 +80,22 @@ func openMeta(fs host.FS, dir string) (*walMeta, error) {
 	return m, nil
 }
 
-func (m *walMeta) create() error {
+func (m *walMeta) create(rand io.Reader) error {
+	var tag [4]byte
+	if _, err := io.ReadFull(rand, tag[:]); err != nil {
+		return err
+	}
+	first := metaRecord{seq: 1, tag: binary.LittleEndian.Uint32(tag[:])}
+	second := first
+	second.seq = 2
 	tmp := m.path + ".tmp"
 	f, err := m.fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	data := make([]byte, 2*metaSlot)
-	copy(data, m.record(1, types.PersistentState{}, 0))
-	copy(data[metaSlot:], m.record(2, types.PersistentState{}, 0))
+	copy(data, first.append(nil))
+	copy(data[metaSlot:], second.append(nil))
 	if _, err = f.WriteAt(data, 0); err == nil {
 		err = f.Sync()
 	}
@@ -106,8 +119,8 @@ func (m *walMeta) read() error {
 		return fmt.Errorf("logstore: read %s: %w", m.path, err)
 	}
 	for _, slot := range [][]byte{data[:metaSlot], data[metaSlot:]} {
-		if seq, state, born, ok := parseMeta(slot); ok && seq > m.seq {
-			m.seq, m.state, m.born = seq, state, born
+		if r, ok := parseMeta(slot); ok && r.seq > m.seq {
+			m.metaRecord = r
 		}
 	}
 	if m.seq == 0 {
@@ -120,16 +133,17 @@ func (m *walMeta) read() error {
 	return nil
 }
 
-func (m *walMeta) record(seq uint64, s types.PersistentState, born uint64) []byte {
-	b := make([]byte, 0, metaHeader+metaFixed+len(s.Segments)*metaSegment+4)
+func (r metaRecord) append(b []byte) []byte {
+	start := len(b)
 	b = binary.LittleEndian.AppendUint32(b, metaMagic)
 	b = append(b, metaVersion)
-	b = binary.LittleEndian.AppendUint64(b, seq)
-	b = binary.LittleEndian.AppendUint32(b, uint32(metaFixed+len(s.Segments)*metaSegment))
-	b = binary.LittleEndian.AppendUint64(b, s.NextSegmentID)
-	b = binary.LittleEndian.AppendUint64(b, born)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Segments)))
-	for _, g := range s.Segments {
+	b = binary.LittleEndian.AppendUint64(b, r.seq)
+	b = binary.LittleEndian.AppendUint32(b, uint32(metaFixed+len(r.state.Segments)*metaSegment))
+	b = binary.LittleEndian.AppendUint32(b, r.tag)
+	b = binary.LittleEndian.AppendUint64(b, r.state.NextSegmentID)
+	b = binary.LittleEndian.AppendUint64(b, r.born)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.state.Segments)))
+	for _, g := range r.state.Segments {
 		for _, u := range []uint64{g.ID, g.BaseIndex, g.MinIndex, g.MaxIndex, g.Codec, g.IndexStart} {
 			b = binary.LittleEndian.AppendUint64(b, u)
 		}
@@ -139,40 +153,41 @@ func (m *walMeta) record(seq uint64, s types.PersistentState, born uint64) []byt
 		}
 		b = binary.LittleEndian.AppendUint32(b, g.SizeLimit)
 	}
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli()))
 }
 
-func parseMeta(slot []byte) (seq uint64, s types.PersistentState, born uint64, ok bool) {
+func parseMeta(slot []byte) (r metaRecord, ok bool) {
 	if binary.LittleEndian.Uint32(slot) != metaMagic || slot[4] != metaVersion {
-		return 0, s, 0, false
+		return r, false
 	}
-	seq = binary.LittleEndian.Uint64(slot[5:])
+	r.seq = binary.LittleEndian.Uint64(slot[5:])
 	size := int64(binary.LittleEndian.Uint32(slot[13:]))
 	if size < metaFixed || size > maxMetaPayload {
-		return 0, s, 0, false
+		return r, false
 	}
 	end := metaHeader + size
 	if crc32.Checksum(slot[:end], castagnoli()) != binary.LittleEndian.Uint32(slot[end:]) {
-		return 0, s, 0, false
+		return r, false
 	}
 	p := slot[metaHeader:end]
-	s.NextSegmentID = binary.LittleEndian.Uint64(p)
-	born = binary.LittleEndian.Uint64(p[8:])
-	n := int64(binary.LittleEndian.Uint32(p[16:]))
+	r.tag = binary.LittleEndian.Uint32(p)
+	r.state.NextSegmentID = binary.LittleEndian.Uint64(p[4:])
+	r.born = binary.LittleEndian.Uint64(p[12:])
+	n := int64(binary.LittleEndian.Uint32(p[20:]))
 	if p = p[metaFixed:]; n*metaSegment != int64(len(p)) {
-		return 0, s, 0, false
+		return r, false
 	}
 	for ; len(p) > 0; p = p[metaSegment:] {
 		u := func(i int) uint64 { return binary.LittleEndian.Uint64(p[i:]) }
 		t := func(i int) time.Time {
 			return time.Unix(int64(u(i)), int64(binary.LittleEndian.Uint32(p[i+8:]))).UTC()
 		}
-		s.Segments = append(s.Segments, types.SegmentInfo{
+		r.state.Segments = append(r.state.Segments, types.SegmentInfo{
 			ID: u(0), BaseIndex: u(8), MinIndex: u(16), MaxIndex: u(24), Codec: u(32), IndexStart: u(40),
 			CreateTime: t(48), SealTime: t(60), SizeLimit: binary.LittleEndian.Uint32(p[72:]),
 		})
 	}
-	return seq, s, born, true
+	return r, true
 }
 
 // put makes a record the one in force. When it fails for lack of space the old one still is.
@@ -182,7 +197,8 @@ func (m *walMeta) put(s types.PersistentState, born uint64) error {
 	}
 	// Record n is in slot (n-1)%2, so the write spares the one in force.
 	at := int64(m.seq%2) * metaSlot
-	if _, err := m.f.WriteAt(m.record(m.seq+1, s, born), at); isSpace(err) {
+	next := metaRecord{seq: m.seq + 1, tag: m.tag, state: s, born: born}
+	if _, err := m.f.WriteAt(next.append(nil), at); isSpace(err) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	} else if err != nil {
 		return err
@@ -190,8 +206,7 @@ func (m *walMeta) put(s types.PersistentState, born uint64) error {
 	if err := m.f.Sync(); err != nil {
 		return err
 	}
-	m.seq++
-	m.state, m.born = s, born
+	m.metaRecord = next
 	return nil
 }
 

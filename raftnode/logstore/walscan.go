@@ -66,7 +66,7 @@ func parseFrame(b []byte) (frame, bool) {
 }
 
 // scanSegment reads a whole segment.
-func scanSegment(f host.File, name string, info types.SegmentInfo) (segmentScan, error) {
+func scanSegment(f host.File, name string, info types.SegmentInfo, c codec) (segmentScan, error) {
 	data, err := readWhole(f)
 	if err != nil {
 		return segmentScan{}, fmt.Errorf("logstore: read %s: %w", name, err)
@@ -89,7 +89,7 @@ func scanSegment(f host.File, name string, info types.SegmentInfo) (segmentScan,
 	}
 	rest := data[s.end:]
 	if s.rest = !allZero(rest); s.rest {
-		if at, found := findBatch(rest); found {
+		if at, found := findBatch(rest, c); found {
 			return s, damaged(name, "the append at byte %d is bad, and a good one follows at byte %d", s.end, s.end+at)
 		}
 	}
@@ -153,12 +153,15 @@ func scanBatches(data []byte) segmentScan {
 }
 
 // findBatch looks for a whole good batch that begins anywhere in data. Appends are synced one
-// after the other, so a good one behind a bad one means that the bad one was once good. When the
+// after the other, so a good one behind a bad one means that the bad one was once good. Bytes that
+// a client stored do not count, whatever they look like, since they lack the log's tag. When the
 // budget ends first the answer is yes: it is not known that nothing was lost.
-func findBatch(data []byte) (at int64, found bool) {
+func findBatch(data []byte, c codec) (at int64, found bool) {
 	budget := int64(searchBudget)
 	for from := int64(frameHeader); from+frameHeader <= int64(len(data)); from += frameHeader {
-		if f, ok := parseFrame(data[from:]); !ok || f.typ != segment.FrameEntry {
+		f, ok := parseFrame(data[from:])
+		if !ok || f.typ != segment.FrameEntry || from+f.full > int64(len(data)) ||
+			!c.good(data[from+frameHeader:from+frameHeader+int64(f.len)]) {
 			continue
 		}
 		for to := from; ; {
