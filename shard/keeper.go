@@ -251,6 +251,8 @@ type pushedSettings struct {
 	memory uint64
 	policy string
 	ttl    int64
+	// value is this node's limit of one value: every node of a cluster is configured alike.
+	value int
 }
 
 // push tells the group what the control state says about it and the group may not know: slots,
@@ -259,7 +261,7 @@ func (k *keeper) push(v *View) {
 	slots, missing := k.ownership(v)
 	want := pushedSettings{
 		memory: min(share(v.Settings.MaxMemory, slots), math.MaxInt64),
-		policy: v.Settings.Policy, ttl: v.Settings.DefaultTTLMillis,
+		policy: v.Settings.Policy, ttl: v.Settings.DefaultTTLMillis, value: k.n.cfg.Limits.MaxValue,
 	}
 	sub := new(fsm.Sub)
 	add := func(cmd fsm.Command) {
@@ -271,7 +273,7 @@ func (k *keeper) push(v *View) {
 	}
 	if want != k.pushed {
 		policy, _ := fsm.ParsePolicy(want.policy) // checked when it was set
-		add(fsm.Limit(int64(want.memory), policy, 0))
+		add(fsm.Limit(int64(want.memory), policy, want.value))
 		add(fsm.DefaultTTL(want.ttl))
 	}
 	if sub.Writes > 0 {

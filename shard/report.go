@@ -129,6 +129,8 @@ func joinReports(v *View, self string, reports []nodeReport) Status {
 		}
 	}
 	s.Cluster.Tolerates = max(tolerates, -1)
+	joined := func(id string) uint64 { node, _ := v.Node(id); return node.Joined }
+	slices.SortStableFunc(s.Nodes, func(a, b NodeStatus) int { return cmp.Compare(joined(a.ID), joined(b.ID)) })
 	s.judge(v)
 	return s
 }
@@ -228,7 +230,13 @@ func (s *Status) judge(v *View) {
 		if g.ID == controlGroup {
 			want = controlVotes(stay)
 		}
+		working := 0
+		for _, r := range g.Voters {
+			working += rank(r.Alive)
+		}
 		switch {
+		case g.Leader != "" && working < majority(len(g.Voters)):
+			warn(HealthUnavailable, "start the nodes that hold it", "group %d has %d of %d voters up, which is no majority", g.ID, working, len(g.Voters))
 		case g.Leader == "":
 			warn(HealthUnavailable, "start the nodes that hold it", "group %d has no leader", g.ID)
 		case len(g.Voters) < want:

@@ -19,7 +19,8 @@ const (
 
 // Status is the cluster as one node sees it.
 type Status struct {
-	Cluster  ClusterStatus `json:"cluster"`
+	Cluster ClusterStatus `json:"cluster"`
+	// Nodes are in the order in which they joined.
 	Nodes    []NodeStatus  `json:"nodes"`
 	Groups   []GroupStatus `json:"groups"`
 	Warnings []Warning     `json:"warnings"`
