@@ -4,6 +4,7 @@ package httpd
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/kvorum/kvorum/fsm"
@@ -33,11 +34,12 @@ func (e *edge) cachePut(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	body, ok := readBody(w, r, e.cfg.Limits.MaxValue)
+	body, ok := e.readBody(w, r, e.cfg.Limits.MaxValue)
+	defer body.release()
 	if !ok {
 		return
 	}
-	args := [][]byte{k, body}
+	args := [][]byte{k, body.bytes}
 	if text := r.Header.Get("Ttl"); text != "" && text != "0" {
 		seconds, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || seconds < 0 {
@@ -80,17 +82,15 @@ func (e *edge) cacheStatus(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, cacheStats{res.Elems[0].Int, res.Elems[1].Int, res.Elems[2].Int})
 }
 
-func (e *edge) cacheNodes(w http.ResponseWriter, r *http.Request) {
-	s, err := e.cfg.Node.Status(r.Context())
-	if err != nil {
-		writeAdmin(w, err)
-		return
-	}
+func (e *edge) cacheNodes(w http.ResponseWriter, _ *http.Request) {
 	nodes := []string{}
-	for i := range s.Nodes {
-		if addr := s.Nodes[i].Addrs["native"]; addr != "" {
-			nodes = append(nodes, addr)
+	if m := e.cfg.Router.SlotMap(); m != nil {
+		for _, n := range m.Nodes {
+			if addr := n.Addrs["native"]; addr != "" {
+				nodes = append(nodes, addr)
+			}
 		}
 	}
+	slices.Sort(nodes)
 	writeJSON(w, http.StatusOK, nodes)
 }

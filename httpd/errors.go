@@ -30,6 +30,9 @@ type failure struct {
 	Leader string `json:"leader,omitempty"`
 }
 
+// unprintable stands for a reply that JSON has no form for.
+const unprintable = `{"error":"unprintable reply","kind":"internal","applied":"unknown"}`
+
 func writeError(w http.ResponseWriter, status int, text, kind, applied string) {
 	writeJSON(w, status, failure{Error: text, Kind: kind, Applied: applied})
 }
@@ -37,7 +40,7 @@ func writeError(w http.ResponseWriter, status int, text, kind, applied string) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"error":"unprintable reply","kind":"internal","applied":"unknown"}`)
+		status, body = http.StatusInternalServerError, []byte(unprintable)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -3,10 +3,14 @@
 package httpd
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -35,11 +39,15 @@ func (a *argument) UnmarshalJSON(text []byte) error {
 		*a = []byte(s)
 		return nil
 	case '{':
-		var b bytesJSON
-		if err := json.Unmarshal(text, &b); err != nil {
-			return err
+		var b struct {
+			Base64 *[]byte `json:"base64"`
 		}
-		*a = b.Base64
+		dec := json.NewDecoder(bytes.NewReader(text))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&b); err != nil || b.Base64 == nil {
+			return errors.New("an object stands for bytes: {\"base64\":\"…\"}")
+		}
+		*a = *b.Base64
 		return nil
 	}
 	if c := text[0]; c != '-' && (c < '0' || c > '9') {
@@ -124,24 +132,93 @@ func (e *edge) commandOf(words []argument) (fsm.Command, *fsm.Result) {
 	return fsm.Command{Op: spec.Op, Args: args}, nil
 }
 
+// readJSON reads a small body of an administrative request.
 func (e *edge) readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
-	body, ok := readBody(w, r, jsonFactor*e.cfg.Limits.MaxCommand)
+	body, ok := e.readBody(w, r, freeBody)
+	defer body.release()
 	if !ok {
 		return false
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if err := json.Unmarshal(body.bytes, into); err != nil {
 		writeError(w, http.StatusBadRequest, "the body is not the JSON expected: "+err.Error(), "request", appliedNo)
 		return false
 	}
 	return true
 }
 
+// errTooMany is returned for more arguments or commands than the limit.
+var errTooMany = errors.New("too many arguments or commands in one request")
+
+// words reads a JSON array of arguments, element by element so that its size is known before it is
+// there. left is how many arguments there may be; what they took is gone from it.
+func words(dec *json.Decoder, left *int) ([]argument, error) {
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return nil, errors.Join(errors.New("a command is an array"), err)
+	}
+	var list []argument
+	for dec.More() {
+		if *left--; *left < 0 {
+			return nil, errTooMany
+		}
+		var a argument
+		if err := dec.Decode(&a); err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	_, err := dec.Token()
+	return list, err
+}
+
+// commands reads the body of a pipeline: an array of commands.
+func commands(dec *json.Decoder, left int) (lists [][]argument, err error) {
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return nil, errors.Join(errors.New("a pipeline is an array of arrays"), err)
+	}
+	for dec.More() {
+		if len(lists) == maxPipeline {
+			return nil, errTooMany
+		}
+		list, err := words(dec, &left)
+		if err != nil {
+			return nil, err
+		}
+		lists = append(lists, list)
+	}
+	_, err = dec.Token()
+	return lists, err
+}
+
+// decode reads the body as JSON through f and wants nothing behind it.
+func (e *edge) decode(w http.ResponseWriter, r *http.Request, f func(dec *json.Decoder, left int) error) bool {
+	body, ok := e.readBody(w, r, jsonFactor*e.cfg.Limits.MaxCommand)
+	defer body.release()
+	if !ok {
+		return false
+	}
+	dec := json.NewDecoder(bytes.NewReader(body.bytes))
+	err := f(dec, e.cfg.Limits.MaxArgs)
+	if err == nil {
+		if _, err = dec.Token(); err == nil {
+			err = errors.New("something stands behind it")
+		} else if errors.Is(err, io.EOF) {
+			return true
+		}
+	}
+	if errors.Is(err, errTooMany) {
+		writeError(w, http.StatusRequestEntityTooLarge, err.Error(), "too-big", appliedNo)
+		return false
+	}
+	writeError(w, http.StatusBadRequest, "the body is not the JSON expected: "+err.Error(), "request", appliedNo)
+	return false
+}
+
 func (e *edge) exec(w http.ResponseWriter, r *http.Request) {
-	var words []argument
-	if !e.readJSON(w, r, &words) {
+	var list []argument
+	if !e.decode(w, r, func(dec *json.Decoder, left int) (err error) { list, err = words(dec, &left); return err }) {
 		return
 	}
-	cmd, bad := e.commandOf(words)
+	cmd, bad := e.commandOf(list)
 	if bad != nil {
 		writeOutcome(w, bad)
 		return
@@ -151,22 +228,45 @@ func (e *edge) exec(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pipeline runs many commands in one call; each has its own reply, failures included, so the answer
-// is 200 whatever became of them.
+// pipeline runs many commands in order; each has its own reply, failures included, so the answer is
+// 200 whatever became of them. Replies are sent as they come, so that few are held at one time.
 func (e *edge) pipeline(w http.ResponseWriter, r *http.Request) {
 	var lists [][]argument
-	if !e.readJSON(w, r, &lists) {
+	if !e.decode(w, r, func(dec *json.Decoder, left int) (err error) { lists, err = commands(dec, left); return err }) {
 		return
 	}
-	if len(lists) > maxPipeline {
-		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("more than %d commands", maxPipeline), "too-big", appliedNo)
+	caller, ok := e.caller(w, r)
+	if !ok {
 		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	separator := "["
+	for part := range slices.Chunk(lists, pipelineStep) {
+		for _, reply := range e.step(r, caller, part) {
+			text, err := json.Marshal(reply)
+			if err != nil {
+				text = []byte(unprintable)
+			}
+			if _, err := w.Write(append([]byte(separator), text...)); err != nil {
+				return // the client is gone
+			}
+			separator = ","
+		}
+	}
+	if len(lists) == 0 {
+		_, _ = w.Write([]byte("["))
+	}
+	_, _ = w.Write([]byte("]\n"))
+}
+
+// step runs one router call's share of a pipeline.
+func (e *edge) step(r *http.Request, caller *shard.Caller, lists [][]argument) []any {
 	replies := make([]any, len(lists))
 	var cmds []fsm.Command
 	var at []int
-	for i, words := range lists {
-		cmd, bad := e.commandOf(words)
+	for i, list := range lists {
+		cmd, bad := e.commandOf(list)
 		if bad != nil {
 			replies[i] = toJSON(bad)
 			continue
@@ -174,7 +274,7 @@ func (e *edge) pipeline(w http.ResponseWriter, r *http.Request) {
 		cmds, at = append(cmds, cmd), append(at, i)
 	}
 	out := make([]shard.Reply, len(cmds))
-	e.cfg.Router.Do(r.Context(), e.caller(r), cmds, out)
+	e.cfg.Router.Do(r.Context(), caller, cmds, out)
 	for i := range out {
 		if err := out[i].Err; err != nil {
 			_, replies[at[i]] = failureStatus(err)
@@ -182,5 +282,5 @@ func (e *edge) pipeline(w http.ResponseWriter, r *http.Request) {
 		}
 		replies[at[i]] = toJSON(&out[i].Result)
 	}
-	writeJSON(w, http.StatusOK, replies)
+	return replies
 }

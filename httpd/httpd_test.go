@@ -10,75 +10,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/shard"
+	"github.com/kvorum/kvorum/tcpd/tcpdtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// oneGroup is a Router over a single machine without consensus: the real commands, the real results.
-type oneGroup struct {
-	mu    sync.Mutex
-	m     *fsm.Machine
-	table *fsm.Table
-	clock int64
-	// fail, when set, is what every command gets.
-	fail error
-}
-
-func newOneGroup(t *testing.T) *oneGroup {
-	t.Helper()
-	g := &oneGroup{table: fsm.Data(), clock: 1_700_000_000_000}
-	g.m = fsm.NewMachine(g.table, fsm.NewKeyspace(g.table, fsm.KeyspaceConfig{}), fsm.Options{
-		Cluster: "test", Group: 1, Fatal: func(err error) { t.Errorf("machine: %v", err) },
-	})
-	slots := make([]uint16, fsm.Slots)
-	for i := range slots {
-		slots[i] = uint16(i)
-	}
-	own := fsm.Own(1, slots)
-	g.apply(&own)
-	return g
-}
-
-func (g *oneGroup) apply(cmd *fsm.Command) fsm.Result {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.clock++
-	sub := &fsm.Sub{Writes: 1, Body: fsm.AppendCommand(nil, cmd)}
-	index, _ := g.m.Applied()
-	data := fsm.AppendSub(fsm.AppendEntryHeader(nil, &fsm.Header{ClusterVersion: 1, Clock: g.clock}), sub)
-	g.m.Apply(index+1, 1, data, []*fsm.Sub{sub})
-	return sub.Results[0]
-}
-
-func (g *oneGroup) Table() *fsm.Table { return g.table }
-
-func (g *oneGroup) Do(_ context.Context, _ *shard.Caller, cmds []fsm.Command, out []shard.Reply) {
-	for i := range cmds {
-		if g.fail != nil {
-			out[i].Err = g.fail
-			continue
-		}
-		if res, ok := g.table.Check(&cmds[i]); !ok {
-			out[i].Result = res
-			continue
-		}
-		spec := g.table.Spec(cmds[i].Op)
-		if spec.Write && !spec.Whole {
-			out[i].Result = g.apply(&cmds[i])
-			continue
-		}
-		res := make([]fsm.Result, 1)
-		g.m.Query(cmds[i:i+1], res, g.clock)
-		out[i].Result = res[0]
-	}
-}
 
 // fakeNode answers administrative calls with err.
 type fakeNode struct{ err error }
@@ -99,16 +40,27 @@ func (n *fakeNode) TransferLeader(context.Context, uint32, string) error { retur
 type fixture struct {
 	t     *testing.T
 	url   string
-	group *oneGroup
+	group *tcpdtest.Router
 	node  *fakeNode
+	// fail, when set, is what every command gets.
+	fail error
+	// copies is what the node says of replicas.
+	copies []Copy
 }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, group: newOneGroup(t), node: &fakeNode{}}
+	f := &fixture{t: t, group: tcpdtest.New("n1", "n0"), node: &fakeNode{}}
+	f.group.Before = func(context.Context, *shard.Caller, *fsm.Command) error { return f.fail }
 	limits := fsm.DefaultLimits()
 	limits.MaxValue = 1 << 16
-	s := httptest.NewServer(New(Config{Node: f.node, Router: f.group, Limits: limits, Version: "test"}))
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = NewServer(Config{
+		Node: f.node, Router: f.group, Limits: limits, Version: "test", MaxConns: 20, BodyBudget: 1 << 20,
+		Origins:  []string{"https://admin.example"},
+		Replicas: func(context.Context, []byte) ([]Copy, error) { return f.copies, f.fail },
+	})
+	s.Start()
 	t.Cleanup(func() {
 		s.Close()
 		http.DefaultClient.CloseIdleConnections()
@@ -159,7 +111,7 @@ func TestKeysInPaths(t *testing.T) {
 		if got, _ := f.want(200, "GET", "/v1/kv/"+escaped, ""); got != "value of "+raw {
 			t.Errorf("key %q: %q", escaped, got)
 		}
-		res := f.group.apply(&fsm.Command{Op: fsm.OpGetDel, Args: [][]byte{[]byte(raw)}})
+		res := f.group.Run(fsm.Command{Op: fsm.OpGetDel, Args: [][]byte{[]byte(raw)}})
 		if string(res.Str) != "value of "+raw {
 			t.Errorf("key %q was not stored as %q: %+v", escaped, raw, res)
 		}
@@ -268,7 +220,7 @@ func TestExec(t *testing.T) {
 func TestFailures(t *testing.T) {
 	f := newFixture(t)
 	for kind := shard.KindNotLeader; kind <= shard.KindInvalid; kind++ {
-		f.group.fail = &shard.Error{Kind: kind, Op: "write", Leader: "n1"}
+		f.fail = &shard.Error{Kind: kind, Op: "write", Leader: "n1"}
 		code, text, h := f.do("PUT", "/v1/kv/k", "v")
 		var got failure
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
@@ -282,7 +234,7 @@ func TestFailures(t *testing.T) {
 			t.Errorf("%v: %d %+v", kind, code, got)
 		}
 	}
-	f.group.fail = errors.New("a surprise")
+	f.fail = errors.New("a surprise")
 	if text, _ := f.want(504, "PUT", "/v1/kv/k", "v"); !strings.Contains(text, `"applied":"unknown"`) {
 		t.Errorf("an error of no kind: %s", text)
 	}

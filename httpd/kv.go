@@ -5,7 +5,6 @@ package httpd
 import (
 	"encoding/hex"
 	"errors"
-	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -23,8 +22,12 @@ func (e *edge) do(w http.ResponseWriter, r *http.Request, op fsm.Op, args ...[]b
 		writeError(w, http.StatusBadRequest, err.Error(), "request", appliedNo)
 		return res, false
 	}
+	caller, ok := e.caller(w, r)
+	if !ok {
+		return res, false
+	}
 	out := make([]shard.Reply, 1)
-	e.cfg.Router.Do(r.Context(), e.caller(r), []fsm.Command{{Op: op, Args: args, Token: token}}, out)
+	e.cfg.Router.Do(r.Context(), caller, []fsm.Command{{Op: op, Args: args, Token: token}}, out)
 	if out[0].Err != nil {
 		writeFailure(w, out[0].Err)
 		return res, false
@@ -131,11 +134,12 @@ func (e *edge) putKey(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusBadRequest, err.Error(), "request", appliedNo)
 		return
 	}
-	body, ok := readBody(w, r, e.cfg.Limits.MaxValue)
+	body, ok := e.readBody(w, r, e.cfg.Limits.MaxValue)
+	defer body.release()
 	if !ok {
 		return
 	}
-	res, ok := e.do(w, r, fsm.OpSet, append([][]byte{k, body}, options...)...)
+	res, ok := e.do(w, r, fsm.OpSet, append([][]byte{k, body.bytes}, options...)...)
 	switch {
 	case !ok:
 	case res.Kind == fsm.KindNull:
@@ -202,35 +206,6 @@ func parseTag(tag string) ([]byte, error) {
 		return nil, errors.New("If-Match is no version in quotes: " + strconv.Quote(tag))
 	}
 	return []byte(v), nil
-}
-
-// readBody reads a body of at most limit bytes; a larger one is refused before it is read when its
-// length is declared.
-func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, bool) {
-	tooLarge := func() ([]byte, bool) {
-		writeError(w, http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.Itoa(limit)+" bytes", "too-big", appliedNo)
-		return nil, false
-	}
-	if r.ContentLength > int64(limit) {
-		return tooLarge()
-	}
-	src := http.MaxBytesReader(w, r.Body, int64(limit))
-	var body []byte
-	var err error
-	if r.ContentLength >= 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(src, body)
-	} else {
-		body, err = io.ReadAll(src)
-	}
-	if err == nil {
-		return body, true
-	}
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return tooLarge()
-	}
-	writeError(w, http.StatusBadRequest, "the body ended early: "+err.Error(), "request", appliedNo)
-	return nil, false
 }
 
 func (e *edge) deleteKey(w http.ResponseWriter, r *http.Request) {

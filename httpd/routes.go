@@ -20,6 +20,14 @@ type route struct {
 const key = "{key:.*}"
 
 func (e *edge) table() []route {
+	list := e.always()
+	if e.cfg.Replicas != nil {
+		list = append(list, route{"GET", "/v1/replicas/" + key, "Every replica's copy of a key, newest first; node= picks one.", e.replicas})
+	}
+	return list
+}
+
+func (e *edge) always() []route {
 	return []route{
 		{"GET", "/v1/kv/" + key, "A key's value; its version is the ETag.", e.getKey},
 		{"HEAD", "/v1/kv/" + key, "A key's version and lifetime.", e.getKey},
@@ -35,6 +43,7 @@ func (e *edge) table() []route {
 		{"GET", "/v1/nodes", "The members' native addresses.", e.cacheNodes},
 		{"GET", "/v1/cluster", "Health, nodes, groups, warnings.", e.clusterStatus},
 		{"GET", "/v1/cluster/nodes", "The members.", e.clusterNodes},
+		{"POST", "/v1/cluster/nodes", "The same as /v1/cluster/join.", e.clusterJoin},
 		{"POST", "/v1/cluster/join", `Let the asked node join: {"members":["host:port"]}.`, e.clusterJoin},
 		{"DELETE", "/v1/cluster/nodes/{node}", "Take a node out of the cluster, its data first.", e.clusterLeave},
 		{"POST", "/v1/cluster/leader", `Hand a group's leadership over: {"group":1,"node":"name or id"}.`, e.clusterLeader},
