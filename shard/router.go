@@ -341,16 +341,21 @@ func (k *call) flush() {
 	k.items, k.splits = k.items[:0], k.splits[:0]
 }
 
-// Leader is the node id of the group's leader as far as this node knows, empty when it does not.
-func (r *Router) Leader(group uint32) string {
-	if rt := (*r.routes.Load())[group]; rt != nil {
-		return rt.leader()
-	}
-	return ""
-}
-
 // SlotMap returns the newest Map, nil before the first.
 func (r *Router) SlotMap() *Map { return r.m.Load() }
+
+// Leader names the node that leads a group as far as this node knows, empty when it does not. Unlike
+// the Map it changes without notice.
+func (r *Router) Leader(group uint32) string {
+	rt := (*r.routes.Load())[group]
+	if rt == nil {
+		return ""
+	}
+	if local := rt.local.Load(); local != nil {
+		rt.learn(local.Leader())
+	}
+	return rt.leader()
+}
 
 // Watch calls f with the present Map, if there is one, and with every newer one, in order, until
 // the returned function was called. f must be quick and must call neither Watch nor stop.

@@ -189,12 +189,24 @@ func TestLeaderHint(t *testing.T) {
 			raft.lead(leader)
 			for _, n := range w.nodes {
 				out := n.do(time.Second, cmd(fsm.OpGet, "a"), cmd(fsm.OpSet, "a", "1"))
+				if got := n.router.Leader(1); got != leader {
+					t.Errorf("%s: Leader gives %q, want %q", n.id, got, leader)
+				}
 				if out[0].Leader != leader || out[1].Leader != leader {
 					t.Errorf("%s: %q and %q, want %q", n.id, out[0].Leader, out[1].Leader, leader)
 				}
 			}
 		}
 	})
+}
+
+// TestLeaderOfNobody: a group that was never used has no known leader.
+func TestLeaderOfNobody(t *testing.T) {
+	r := newInstantRouter(1)
+	defer r.close()
+	if got := r.Leader(1) + r.Leader(9); got != "n0" {
+		t.Errorf("%q", got)
+	}
 }
 
 // TestManyGroups: one call may concern more groups than are looked up one by one.
