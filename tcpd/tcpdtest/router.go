@@ -120,6 +120,9 @@ func (r *Router) Do(ctx context.Context, c *shard.Caller, cmds []fsm.Command, ou
 	}
 }
 
+// Run runs one command past all hooks.
+func (r *Router) Run(cmd fsm.Command) fsm.Result { return r.one(&shard.Caller{}, &cmd) }
+
 func (r *Router) one(c *shard.Caller, cmd *fsm.Command) fsm.Result {
 	if res, ok := r.table.Check(cmd); !ok {
 		return res
