@@ -81,6 +81,9 @@ func (n *Node) follow(v *View) {
 	if want := n.self(); member && !me.sameSelf(&want) && n.describing.CompareAndSwap(false, true) {
 		n.spawn(func() { defer n.describing.Store(false); n.describeSelf(me.Rev, want) })
 	}
+	if _, more := agentStep(v, n.ID(), held(n.localReplicas()), nil); !more {
+		return
+	}
 	gone, err := loadGone(n.rn, v.Groups)
 	if err != nil {
 		n.log.Error("tombstones not read", "error", err)

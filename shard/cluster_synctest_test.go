@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kvorum/kvorum/fsm"
 )
 
 // One node founds a cluster and can serve it alone; two more make three voters everywhere with the
@@ -287,6 +289,53 @@ func TestClusterAddressChange(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// Settings reach every data group, through whichever node they are changed.
+func TestClusterConfigure(t *testing.T) {
+	inCluster(t, func(c *testCluster) {
+		newTestCluster(c, 3, 2)
+		set := func(key string) Reply {
+			out := make([]Reply, 1)
+			c.nodes["n3"].Router().Do(c.ctx(5*time.Second), &Caller{Protocol: "internal"},
+				[]fsm.Command{{Op: fsm.OpSet, Args: [][]byte{[]byte(key), make([]byte, 4096)}}}, out)
+			return out[0]
+		}
+		if r := set("before"); r.Err != nil || r.Result.IsError() {
+			t.Fatalf("set: %+v", r)
+		}
+		if err := c.nodes["n2"].Configure(c.ctx(5*time.Second), func(s *Settings) { s.MaxMemory = 64 }); err != nil {
+			t.Fatal(err)
+		}
+		c.waitFor("the limit to hold", func() error {
+			for _, key := range []string{"a", "b", "c", "d"} {
+				set(key) // the first write may still go over the limit
+				if r := set(key); r.Err != nil || r.Result.Code != fsm.CodeOOM {
+					return fmt.Errorf("%s: %+v", key, r)
+				}
+			}
+			return nil
+		})
+		if err := c.nodes["n2"].Configure(c.ctx(5*time.Second), func(s *Settings) { s.Groups++ }); !errors.Is(err, ErrRefused) {
+			t.Errorf("changed the number of groups: %v", err)
+		}
+	})
+}
+
+// A folder that belongs to an unknown cluster joins nothing and founds nothing.
+func TestClusterHasData(t *testing.T) {
+	inCluster(t, func(c *testCluster) {
+		m := c.open("n1")
+		if err := m.rn.SetCluster("somewhere"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Join(c.ctx(time.Second), []string{"n2:7400"}); !errors.Is(err, ErrHasData) {
+			t.Errorf("join: %v", err)
+		}
+		if err := m.Init(c.ctx(time.Second), InitOptions{}); !errors.Is(err, ErrHasData) {
+			t.Errorf("init: %v", err)
+		}
 	})
 }
 

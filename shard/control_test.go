@@ -5,6 +5,7 @@ package shard
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -70,6 +71,32 @@ func TestControlFound(t *testing.T) {
 	other := foundCommand(2, 3)
 	other.ClusterID = "c2"
 	refused(t, v, ErrRefused, other)
+}
+
+// The largest commands fit the limit of an argument.
+func TestControlLargest(t *testing.T) {
+	found := foundCommand(MaxGroups, MaxReplicas)
+	v := mustApply(t, emptyView(), found)
+	all := new(cmdSetReplicas)
+	nodes := make([]string, MaxReplicas)
+	for i := range nodes {
+		nodes[i] = fmt.Sprintf("%040d", i)
+	}
+	for _, g := range v.Groups {
+		all.Groups = append(all.Groups, groupReplicas{Group: g.ID, If: 1 << 60, Voters: nodes})
+	}
+	for _, arg := range []any{found, all} {
+		c := controlCommand(arg)
+		if n := len(c.Args[0]); n > maxControlArg*3/4 {
+			t.Errorf("%T: %d bytes", arg, n)
+		}
+	}
+	if err := (&Settings{Groups: MaxGroups + 1, Replicas: 3, Policy: DefaultPolicy}).validate(); !errors.Is(err, ErrRefused) {
+		t.Errorf("one group too many: %v", err)
+	}
+	if err := (&Settings{Groups: 1, Replicas: MaxReplicas + 2, Policy: DefaultPolicy}).validate(); !errors.Is(err, ErrRefused) {
+		t.Errorf("too many replicas: %v", err)
+	}
 }
 
 func TestControlNodes(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -70,6 +71,9 @@ type keeper struct {
 	members string
 	mark    uint64
 	pushed  pushedSettings
+	// calm is the Revision at which the governor had nothing to do while calmUp were in contact.
+	calm   uint64
+	calmUp map[string]bool
 }
 
 // step looks once and acts at most once; it reports whether to look again at once.
@@ -230,8 +234,12 @@ func (k *keeper) govern(v *View, st *raftnode.GroupStatus) bool {
 			up[m.Node] = true
 		}
 	}
+	if v.Revision == k.calm && maps.Equal(up, k.calmUp) {
+		return false
+	}
 	next := governorStep(v, up)
 	if next == nil {
+		k.calm, k.calmUp = v.Revision, up
 		return false
 	}
 	ctx, cancel := context.WithTimeout(k.n.ctx, actWait)

@@ -95,6 +95,12 @@ func (n *Node) resume(id *identity) error {
 	case phaseBlank:
 		return nil
 	case phaseLeft:
+		// A crash may have left replicas behind.
+		for _, r := range n.rn.Groups() {
+			if err := n.rn.RemoveGroup(r.Group); err != nil {
+				return fmt.Errorf("shard: delete what was left: %w", err)
+			}
+		}
 		n.markLeft()
 		return nil
 	}
@@ -272,6 +278,30 @@ func (n *Node) self() NodeInfo {
 		info.Addrs["peer"] = n.rn.Advertised()
 	}
 	return info
+}
+
+// Configure changes the cluster's settings by change, which may be called more than once. Groups cannot
+// be changed here. Data groups learn the new settings within moments of its return.
+func (n *Node) Configure(ctx context.Context, change func(s *Settings)) error {
+	for {
+		v := n.View()
+		if v == nil {
+			return fmt.Errorf("shard: configure: %w", ErrUninitialised)
+		}
+		s := v.Settings
+		change(&s)
+		_, err := n.propose(ctx, &cmdSettings{If: v.SettingsRev, Settings: s})
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ErrConflict) || ctx.Err() != nil {
+			return fmt.Errorf("shard: configure: %w", err)
+		}
+		// Another change came between: wait until it is here.
+		if err := n.viewMoved.until(ctx, func() bool { return n.view.Load().SettingsRev != v.SettingsRev }); err != nil {
+			return fmt.Errorf("shard: configure: %w", err)
+		}
+	}
 }
 
 // Snapshot makes every local group take a snapshot now.
