@@ -72,7 +72,7 @@ func Open(h *host.Host, rn *raftnode.Node, cfg Config) (*Node, error) {
 	n.mu.replicas = make(map[uint32]*replica)
 	n.view.Store(emptyView())
 	n.router = newRouter(routerConfig{
-		Self: rn.ID(), Incarnation: rn.Incarnation(), Table: n.table, Link: rn, Rand: h.Rand, Logger: n.log,
+		Self: rn.ID(), Incarnation: rn.Incarnation(), Table: n.table, Link: rn, Rand: h.Rand, Logger: n.log, Member: n.member,
 	})
 	id, err := loadIdentity(rn)
 	if err != nil {
@@ -172,6 +172,12 @@ func (n *Node) View() *View {
 func (n *Node) Initialised() bool {
 	p := n.book.Load().Phase
 	return p == phaseFounding || p == phaseMember
+}
+
+// member tells whether this node is a full member: the control group's state will arrive.
+func (n *Node) member() bool {
+	p := n.book.Load()
+	return p != nil && p.Phase == phaseMember
 }
 
 // Left is closed once the node has left its cluster: its groups are stopped and their data deleted.

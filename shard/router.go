@@ -80,6 +80,9 @@ type routerConfig struct {
 	// Rand is for jitter.
 	Rand   io.Reader
 	Logger *slog.Logger
+	// Member tells whether this node belongs to a cluster, so that a Map will come: commands then
+	// wait for it. Nil means no. Any goroutine.
+	Member func() bool
 	// QueueBytes bounds the bytes of commands accepted and not answered on this node; 0 means
 	// DefaultQueueBytes.
 	QueueBytes int64
@@ -281,7 +284,7 @@ func (r *Router) Do(ctx context.Context, c *Caller, cmds []fsm.Command, out []Re
 	kind := Kind(0)
 	if r.closing.Load() {
 		kind = KindClosing
-	} else if !r.m.Load().Initialised() {
+	} else if !r.m.Load().Initialised() && !r.awaitMap(ctx, c) {
 		kind = KindUninitialised
 	}
 	if kind != 0 {
@@ -307,6 +310,36 @@ func (r *Router) Do(ctx context.Context, c *Caller, cmds []fsm.Command, out []Re
 	}
 	k.flush()
 	k.release()
+}
+
+// awaitMap waits, at most as long as the caller does, for the first Map of a member that has just
+// started; false when none came or none will.
+func (r *Router) awaitMap(ctx context.Context, c *Caller) bool {
+	if r.cfg.Member == nil || !r.cfg.Member() {
+		return false
+	}
+	budget := c.Timeout
+	if budget <= 0 {
+		budget = DefaultTimeout
+	}
+	timer := time.NewTimer(budget)
+	defer timer.Stop()
+	for {
+		news := *r.news.Load()
+		if r.m.Load().Initialised() {
+			return true
+		}
+		if r.closing.Load() {
+			return false
+		}
+		select {
+		case <-news:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // admit asks whether cmd may run at all; nil means that reply says why not.
