@@ -155,6 +155,11 @@ func (f *frozen) Persist(sink raft.SnapshotSink) error {
 	if !ok {
 		return errors.New("raftnode: persist: not a sink of this node")
 	}
+	// While raft hands over again, after a restart in place, what the machine has seen already, the view
+	// is ahead of the index that raft goes by: entries would be applied twice behind such a snapshot.
+	if at, _ := f.view.Applied(); at != s.index {
+		return fmt.Errorf("raftnode: persist: the state is at %d, raft has handed over entries up to %d", at, s.index)
+	}
 	s.own = true
 	if _, err := f.view.WriteTo(s); err != nil {
 		return fmt.Errorf("raftnode: persist: %w", err)
