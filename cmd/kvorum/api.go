@@ -68,7 +68,11 @@ func (e *endpoint) command(io stdio, c *cobra.Command, f func(ctx context.Contex
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), e.timeout)
 		defer cancel()
-		return f(ctx, a, args)
+		err = f(ctx, a, args)
+		if _, coded := errors.AsType[*exitError](err); err != nil && !coded {
+			return &exitError{exitFailed, err} // the command line was right
+		}
+		return err
 	}
 	return c
 }

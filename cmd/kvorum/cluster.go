@@ -74,7 +74,10 @@ func setTimeout(c *cobra.Command, d time.Duration) {
 
 func newSnapshot(io stdio) *cobra.Command {
 	var e endpoint
-	c := &cobra.Command{Use: "snapshot", Short: "Snapshots of the replicated state", Args: cobra.NoArgs}
+	c := &cobra.Command{
+		Use: "snapshot", Short: "Snapshots of the replicated state", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }, // without it any word would pass
+	}
 	take := e.command(io, &cobra.Command{
 		Use: "take", Short: "Let every replica on every node take a snapshot now", Args: cobra.NoArgs,
 	}, func(ctx context.Context, a *api, _ []string) error {

@@ -6,12 +6,16 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/raftnode/logstore"
 )
 
 // config is a node's effective configuration. Every field has exactly one row in options, which is
@@ -177,7 +181,7 @@ func envName(flag string) string {
 }
 
 // resolve fills the flags that the command line left alone from the environment, then from the
-// file, and validates the whole. It reports every fault at once.
+// file, and validates and completes the whole. It reports every fault at once.
 func resolve(c *config, f *pflag.FlagSet, getenv func(string) string) error {
 	path, _ := f.GetString("config")
 	if path == "" {
@@ -206,7 +210,8 @@ func resolve(c *config, f *pflag.FlagSet, getenv func(string) string) error {
 			faults = append(faults, fmt.Errorf("%s in %s: %w", o.name, from, err))
 		}
 	}
-	return errors.Join(append(faults, c.validate()...)...)
+	faults = append(faults, c.validate()...)
+	return errors.Join(append(faults, c.complete()...)...)
 }
 
 func readConfigFile(path string, f *pflag.FlagSet) (map[string]string, error) {
@@ -256,11 +261,30 @@ func (c *config) validate() []error {
 	if c.Heartbeat < 50*time.Millisecond {
 		bad("--heartbeat %v is below 50ms", c.Heartbeat)
 	}
-	if c.MaxKey < 1 || c.MaxKey > 1<<20 {
-		bad("--max-key %s is not between 1 and 1MiB", c.MaxKey.String())
+	// What the groups' state machines refuse by themselves cannot be allowed here.
+	if c.MaxKey < 1 || c.MaxKey > fsm.MaxKeyBytes {
+		bad("--max-key %s is not between 1 and 64KiB", c.MaxKey.String())
 	}
-	if c.MaxValue < 1 || c.MaxValue > 60<<20 {
-		bad("--max-value %s is not between 1 and 60MiB", c.MaxValue.String())
+	if c.MaxValue < 1 || c.MaxValue > fsm.DefaultMaxValue {
+		bad("--max-value %s is not between 1 and 16MiB", c.MaxValue.String())
+	}
+	if _, ok := fsm.ParsePolicy(c.MaxMemoryPolicy); !ok {
+		bad("--maxmemory-policy %q is no eviction policy", c.MaxMemoryPolicy)
+	}
+	if c.MaxConnections < 1 {
+		bad("--max-connections %d is not positive", c.MaxConnections)
+	}
+	if c.SegmentSize < 1 || c.SegmentSize > logstore.MaxSegmentBytes {
+		bad("--segment-size %s is not between 1 and 1GiB", c.SegmentSize.String())
+	}
+	if c.SnapshotLog < 1 {
+		bad("--snapshot-log is 0")
+	}
+	if c.Timeout <= 0 {
+		bad("--timeout %v is not positive", c.Timeout)
+	}
+	if new(slog.Level).UnmarshalText([]byte(c.LogLevel)) != nil {
+		bad("--log-level %q is none of debug, info, warn and error", c.LogLevel)
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		bad("--log-format %q is neither text nor json", c.LogFormat)

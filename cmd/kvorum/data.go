@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -32,7 +33,7 @@ func newGet(io stdio) *cobra.Command {
 			return missing(err, args[0])
 		}
 		if e.output == "json" {
-			return printJSON(io.out, map[string]any{"key": args[0], "value": string(value), "version": header.Get("ETag")})
+			return printJSON(io.out, map[string]any{"key": textJSON(args[0]), "value": textJSON(string(value)), "version": header.Get("ETag")})
 		}
 		_, err = fmt.Fprintf(io.out, "%s\n", value)
 		return err
@@ -76,7 +77,7 @@ func newSet(io stdio) *cobra.Command {
 			return err
 		}
 		if e.output == "json" {
-			return printJSON(io.out, map[string]any{"key": args[0], "version": header.Get("ETag")})
+			return printJSON(io.out, map[string]any{"key": textJSON(args[0]), "version": header.Get("ETag")})
 		}
 		fmt.Fprintln(io.out, "OK")
 		return nil
@@ -95,7 +96,11 @@ func valueOf(stdio stdio, args []string, file string) ([]byte, error) {
 	case len(args) == 2:
 		return []byte(args[1]), nil
 	case file == "" || file == "-":
-		return io.ReadAll(stdio.in)
+		value, err := io.ReadAll(stdio.in)
+		if err != nil {
+			return nil, &exitError{exitFailed, fmt.Errorf("standard input: %w", err)}
+		}
+		return value, nil
 	}
 	value, err := os.ReadFile(file)
 	if err != nil {
@@ -144,8 +149,21 @@ func newExec(io stdio) *cobra.Command {
 	return c
 }
 
+// textJSON gives bytes as the HTTP edge takes and gives them: a string, or base64 when they are no
+// text, which a JSON string cannot carry.
+func textJSON(s string) any {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return map[string][]byte{"base64": []byte(s)}
+}
+
 func execute(ctx context.Context, io stdio, a *api, args []string) error {
-	body, err := json.Marshal(args)
+	words := make([]any, len(args))
+	for i, arg := range args {
+		words[i] = textJSON(arg)
+	}
+	body, err := json.Marshal(words)
 	if err != nil {
 		return err
 	}

@@ -63,8 +63,8 @@ type devNode struct {
 }
 
 func runDev(ctx context.Context, stdio stdio, d devConfig) error {
-	if d.nodes < 1 || d.nodes > devMaxNodes {
-		return fmt.Errorf("--nodes %d is not between 1 and %d", d.nodes, devMaxNodes)
+	if err := d.validate(); err != nil {
+		return &exitError{exitUsage, err}
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -97,6 +97,25 @@ func runDev(ctx context.Context, stdio stdio, d devConfig) error {
 	return nil
 }
 
+// validate reports every fault at once, before any child could.
+func (d *devConfig) validate() error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if d.nodes < 1 || d.nodes > devMaxNodes {
+		bad("--nodes %d is not between 1 and %d", d.nodes, devMaxNodes)
+	}
+	if last := 65535 - devPortStep*devMaxNodes; d.port < 1 || d.port > last {
+		bad("--port %d is not between 1 and %d", d.port, last)
+	}
+	if d.groups < 1 || d.groups > shard.MaxGroups {
+		bad("--groups %d is not between 1 and %d", d.groups, shard.MaxGroups)
+	}
+	if d.data == "" {
+		bad("--data is empty")
+	}
+	return errors.Join(faults...)
+}
+
 func newDevNode(d devConfig, i int) *devNode {
 	base := d.port + devPortStep*i
 	n := &devNode{index: i, http: "127.0.0.1:" + strconv.Itoa(base+1)}
@@ -113,7 +132,7 @@ func newDevNode(d devConfig, i int) *devNode {
 }
 
 // keep runs the child until ctx ends, starting it again after it was killed. A child that exits by
-// itself with an error has said why: that ends the cluster.
+// itself with an error has said why: that ends the cluster. One that exits without has left it.
 func (n *devNode) keep(ctx context.Context, self string, out *lineWriter, restart bool) error {
 	// The kernel ends the child when the thread that started it ends, so that thread must last.
 	runtime.LockOSThread()
@@ -121,6 +140,10 @@ func (n *devNode) keep(ctx context.Context, self string, out *lineWriter, restar
 	for {
 		err := n.run(ctx, self, out)
 		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			out.line(fmt.Sprintf("node%d has left the cluster", n.index))
 			return nil
 		}
 		if exit, ok := errors.AsType[*exec.ExitError](err); !restart || !ok || exit.Exited() {

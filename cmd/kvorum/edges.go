@@ -44,6 +44,15 @@ func listen(h *host.Host, c *config) (*listeners, error) {
 	return l, nil
 }
 
+// probe tells whether an address can be listened on now.
+func probe(h *host.Host, addr string) error {
+	ln, err := h.Net.Listen(addr)
+	if err != nil {
+		return fmt.Errorf("peer link: %w", err)
+	}
+	return ln.Close()
+}
+
 func (l *listeners) close() {
 	for _, ln := range []net.Listener{l.http, l.native} {
 		if ln != nil {

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,9 +47,6 @@ func newServe(io stdio) *cobra.Command {
 		if err := resolve(&cfg, cmd.Flags(), io.getenv); err != nil {
 			return &exitError{exitUsage, err}
 		}
-		if err := cfg.complete(); err != nil {
-			return &exitError{exitUsage, err}
-		}
 		if err := runServe(cmd.Context(), &cfg, io.err); err != nil {
 			return &exitError{exitFailed, err}
 		}
@@ -58,15 +57,7 @@ func newServe(io stdio) *cobra.Command {
 
 // complete derives the addresses that were left to their defaults and refuses what would expose an
 // unauthenticated node.
-func (c *config) complete() error {
-	at := func(addr *string, offset int) {
-		if *addr == "" {
-			*addr = net.JoinHostPort(c.Bind, strconv.Itoa(c.Port+offset))
-		}
-	}
-	at(&c.Peer, 0)
-	at(&c.HTTP, 1)
-	at(&c.Native, 2)
+func (c *config) complete() (faults []error) {
 	if c.Name == "" {
 		hostname, err := os.Hostname()
 		if err != nil {
@@ -74,24 +65,37 @@ func (c *config) complete() error {
 		}
 		c.Name = hostname + "-" + strconv.Itoa(c.Port)
 	}
-	var faults []error
-	for _, addr := range []string{c.Peer, c.HTTP, c.Native} {
-		if addr == "off" {
+	exposed := map[string][]string{} // addresses by the flag they come from
+	for i, l := range []struct {
+		flag string
+		addr *string
+	}{{"--peer-addr", &c.Peer}, {"--http-addr", &c.HTTP}, {"--native-addr", &c.Native}} {
+		if *l.addr == "" {
+			l.flag, *l.addr = "--bind", net.JoinHostPort(c.Bind, strconv.Itoa(c.Port+i))
+		}
+		if *l.addr == "off" {
+			if i == 0 {
+				faults = append(faults, errors.New("--peer-addr cannot be off"))
+			}
 			continue
 		}
-		h, _, err := net.SplitHostPort(addr)
+		h, port, err := net.SplitHostPort(*l.addr)
+		if err == nil && l.flag != "--bind" { // --port has been judged
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("%q is no host:port: %w", addr, err))
+			faults = append(faults, fmt.Errorf("%s %q is no host:port: %w", l.flag, *l.addr, err))
 			continue
 		}
 		if ip := net.ParseIP(h); h != "localhost" && (ip == nil || !ip.IsLoopback()) && !c.Insecure {
-			faults = append(faults, fmt.Errorf("%s is reachable from other machines and nothing here asks who they are: bind to loopback, or give --insecure if the network is trusted", addr))
+			exposed[l.flag] = append(exposed[l.flag], *l.addr)
 		}
 	}
-	if c.Peer == "off" {
-		faults = append(faults, errors.New("--peer-addr cannot be off"))
+	for _, flag := range slices.Sorted(maps.Keys(exposed)) {
+		faults = append(faults, fmt.Errorf("%s: %s can be reached from other machines and nothing here asks who they are: bind to loopback, or give --insecure if the network is trusted",
+			flag, strings.Join(exposed[flag], ", ")))
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 // advertised is the address by which others reach a listener.
@@ -134,12 +138,16 @@ func runServe(ctx context.Context, c *config, stderr io.Writer) error {
 	defer stop(nil)
 	h := host.Real()
 
-	// Listeners first: a port in use must not touch the data folder.
+	// Listeners first: a port in use must not touch the data folder. The peer link listens by itself,
+	// later, so its port is only tried here.
 	lns, err := listen(h, c)
 	if err != nil {
 		return err
 	}
 	defer lns.close()
+	if err := probe(h, c.Peer); err != nil {
+		return err
+	}
 
 	if err := h.FS.MkdirAll(c.Data, 0o755); err != nil {
 		return fmt.Errorf("data folder: %w", err)
@@ -150,7 +158,7 @@ func runServe(ctx context.Context, c *config, stderr io.Writer) error {
 	}
 	defer closing(log, "consensus", rn.Close)
 
-	sn, err := shard.Open(h, rn, c.shardConfig(log, rn, lns))
+	sn, err := shard.Open(h, rn, c.shardConfig(log, stop, rn, lns))
 	if err != nil {
 		return err
 	}
@@ -212,11 +220,16 @@ func (c *config) raftConfig(log *slog.Logger, stop context.CancelCauseFunc) raft
 	rc.LogStore, rc.Heartbeat = c.LogStore, c.Heartbeat
 	rc.SegmentBytes, rc.SnapshotLogBytes, rc.DiskReserve = int(c.SegmentSize), int64(c.SnapshotLog), uint64(c.DiskReserve)
 	rc.Logger = log
-	rc.Events.Fatal = func(err error) { stop(&fatalError{fmt.Errorf("stopped to keep data safe: %w", err)}) }
+	rc.Events.Fatal = fatal(stop)
 	return rc
 }
 
-func (c *config) shardConfig(log *slog.Logger, rn *raftnode.Node, lns *listeners) shard.Config {
+// fatal is what the layers below call when going on could harm data.
+func fatal(stop context.CancelCauseFunc) func(error) {
+	return func(err error) { stop(&fatalError{fmt.Errorf("stopped to keep data safe: %w", err)}) }
+}
+
+func (c *config) shardConfig(log *slog.Logger, stop context.CancelCauseFunc, rn *raftnode.Node, lns *listeners) shard.Config {
 	addrs := map[string]string{"peer": rn.Advertised()}
 	if lns.http != nil {
 		addrs["http"] = c.advertised(lns.http.Addr())
@@ -226,6 +239,7 @@ func (c *config) shardConfig(log *slog.Logger, rn *raftnode.Node, lns *listeners
 	}
 	return shard.Config{
 		Name: c.Name, Zone: c.Zone, Addrs: addrs, Version: version, Limits: c.limits(), Logger: log, ResolvePeer: resolvePeer,
+		Fatal: fatal(stop),
 	}
 }
 

@@ -42,8 +42,8 @@ func printJSON(w io.Writer, v any) error {
 func printStatus(w io.Writer, s *shard.Status) error {
 	c := &s.Cluster
 	if !c.Initialised {
-		fmt.Fprintf(w, "node %s belongs to no cluster yet\n", short(c.Self))
-		fmt.Fprintf(w, "found one with 'kvorum serve --init', or join one with 'kvorum join HOST:PEERPORT'\n")
+		fmt.Fprintf(w, "node %s is in no cluster\n", short(c.Self))
+		printWarnings(w, s.Warnings)
 		return nil
 	}
 	fmt.Fprintf(w, "cluster %s  health %s  %s  replicas %d  map epoch %d\n\n", short(c.ID), c.Health, tolerance(c.Tolerates), c.Replicas, c.Epoch)
@@ -72,13 +72,17 @@ func printStatus(w io.Writer, s *shard.Status) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	for _, warn := range s.Warnings {
+	printWarnings(w, s.Warnings)
+	return nil
+}
+
+func printWarnings(w io.Writer, list []shard.Warning) {
+	for _, warn := range list {
 		fmt.Fprintf(w, "\nwarning: %s\n", warn.Text)
 		if warn.Mend != "" {
 			fmt.Fprintf(w, "    mend: %s\n", warn.Mend)
 		}
 	}
-	return nil
 }
 
 func tolerance(n int) string {

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	goflag "flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kvorum/kvorum/shard"
+)
+
+var update = goflag.Bool("update", false, "write the golden files anew")
+
+// golden compares with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+	}
+}
+
+const (
+	idA = "aaaaaaaa0000000000000000000000000000000a"
+	idB = "bbbbbbbb0000000000000000000000000000000b"
+	idC = "cccccccc0000000000000000000000000000000c"
+)
+
+// trio is a cluster of three nodes and two data groups, all well.
+func trio() *shard.Status {
+	voters := func(down string, ids ...string) (rs []shard.ReplicaStatus) {
+		for i, id := range ids {
+			rs = append(rs, shard.ReplicaStatus{Node: id, Replica: uint64(i + 1), Alive: id != down})
+		}
+		return rs
+	}
+	s := &shard.Status{Cluster: shard.ClusterStatus{
+		ID: "0123456789abcdef0123456789abcdef", Initialised: true, Health: shard.HealthOK, Tolerates: 1, Epoch: 7, Version: 1, Replicas: 3, Self: idA,
+	}}
+	for i, id := range []string{idA, idB, idC} {
+		port := string(rune('0' + i))
+		s.Nodes = append(s.Nodes, shard.NodeStatus{
+			ID: id, Name: "node" + port, Alive: true, Version: "1.2.3", Leaders: 1, Replicas: 3, Keys: uint64(1000 * i), Bytes: uint64(12345 * i * i * i * i * i * i * i * i),
+			Addrs: map[string]string{"peer": "10.0.0." + port + ":7400", "http": "10.0.0." + port + ":7401", "native": "10.0.0." + port + ":7402"},
+		})
+	}
+	for g, leader := range []string{idA, idB, idC} {
+		s.Groups = append(s.Groups, shard.GroupStatus{
+			ID: uint32(g), Leader: leader, Term: uint64(3 + g), Voters: voters("", idA, idB, idC), Slots: []int{0, 8192, 8192}[g], Keys: uint64(g), Bytes: uint64(g) << (14 * g),
+		})
+	}
+	return s
+}
+
+// wounded is trio with a node down, one leaving, a group without leader and warnings.
+func wounded() *shard.Status {
+	s := trio()
+	s.Cluster.Health, s.Cluster.Tolerates = shard.HealthUnavailable, -1
+	s.Nodes[1].Alive, s.Nodes[1].Version, s.Nodes[1].Error = false, "", "no answer"
+	s.Nodes[2].Leaving = true
+	delete(s.Nodes[2].Addrs, "native")
+	g := &s.Groups[2]
+	g.Leader, g.Lag = "", 12
+	g.Voters = g.Voters[:2]
+	g.Voters[1].Alive = false
+	g.Learners = []shard.ReplicaStatus{{Node: "dddddddd0000000000000000000000000000000d", Replica: 9, Alive: true}}
+	s.Warnings = []shard.Warning{
+		{Text: "node node1 does not answer", Mend: "start it again, or for good: kvorum leave " + idB},
+		{Text: "group 2 has no leader"},
+	}
+	return s
+}
+
+func TestStatusGolden(t *testing.T) {
+	for name, s := range map[string]*shard.Status{
+		"status-ok.golden": trio(), "status-wounded.golden": wounded(),
+		"status-blank.golden": {
+			Cluster:  shard.ClusterStatus{Health: shard.HealthUninitialised, Self: idA},
+			Warnings: []shard.Warning{{Text: "this node belongs to no cluster yet", Mend: "kvorum join MEMBER"}},
+		},
+	} {
+		var out bytes.Buffer
+		if err := printStatus(&out, s); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, out.String())
+	}
+}
+
+// TestStatusCommand: the table and the JSON of the command are those of the answer.
+func TestStatusCommand(t *testing.T) {
+	m := newMember(t)
+	m.answer = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(wounded()) }
+	got := m.run("status")
+	if got.code != 0 || m.last.URL.Path != "/v1/cluster" {
+		t.Fatalf("%+v, path %s", got, m.last.URL.Path)
+	}
+	golden(t, "status-wounded.golden", got.out)
+	got = m.run("status", "-o", "json")
+	var back shard.Status
+	if err := json.Unmarshal([]byte(got.out), &back); got.code != 0 || err != nil {
+		t.Fatalf("%+v: %v", got, err)
+	}
+	var out bytes.Buffer
+	if err := printStatus(&out, &back); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "status-wounded.golden", out.String())
+}
+
+func TestHuman(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0B", 1023: "1023B", 10<<10 - 1: "10239B", 10 << 10: "10.0KiB", 10<<20 - 1: "10240.0KiB", 10 << 20: "10.0MiB",
+		10 << 30: "10.0GiB", 1 << 63: "8589934592.0GiB",
+	} {
+		if got := human(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestSameDigests: different digests at one index are damage, different indexes are none.
+func TestSameDigests(t *testing.T) {
+	at := func(node string, applied uint64, digest string) shard.ReplicaDigest {
+		return shard.ReplicaDigest{Group: 1, Node: node, Applied: applied, Digest: digest}
+	}
+	for _, row := range []struct {
+		list         []shard.ReplicaDigest
+		same, damage bool
+	}{
+		{[]shard.ReplicaDigest{at(idA, 7, "x"), at(idB, 7, "x"), at(idC, 7, "x")}, true, false},
+		{[]shard.ReplicaDigest{at(idA, 7, "x"), at(idB, 8, "y"), at(idC, 7, "x")}, false, false},
+		{[]shard.ReplicaDigest{at(idA, 7, "x"), at(idB, 8, "y"), at(idC, 7, "z")}, false, true},
+	} {
+		_, same, err := sameDigests(1, row.list)
+		if same != row.same || (err != nil) != row.damage {
+			t.Errorf("%v: same %t, %v", row.list, same, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "aaaaaaaa") {
+			t.Errorf("the error does not name the node: %v", err)
+		}
+	}
+}
+
+// TestCheckDamage: replicas that differ make check end with its own code.
+func TestCheckDamage(t *testing.T) {
+	m := newMember(t)
+	values := map[string]string{}
+	digest := "x"
+	m.answer = func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v1/cluster":
+			s := trio()
+			s.Nodes = s.Nodes[:1]
+			s.Nodes[0].Addrs["http"] = m.addr
+			_ = json.NewEncoder(w).Encode(s)
+		case r.URL.Path == "/v1/cluster/digest":
+			_ = json.NewEncoder(w).Encode([]shard.ReplicaDigest{
+				{Group: 1, Node: idA, Applied: 5, Digest: "x"}, {Group: 1, Node: idB, Applied: 5, Digest: digest},
+			})
+		case r.Method == http.MethodPut:
+			values[r.URL.Path] = m.body
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			_, _ = w.Write([]byte(values[r.URL.Path]))
+		}
+	}
+	if got := m.run("check"); got.code != exitOK || !strings.Contains(got.out, "2 replicas equal at index 5") {
+		t.Errorf("equal replicas: %+v", got)
+	}
+	digest = "y"
+	if got := m.run("check"); got.code != exitDamaged || !strings.Contains(got.err, "group 1: at index 5") {
+		t.Errorf("different replicas: %+v", got)
+	}
+}
