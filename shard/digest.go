@@ -26,7 +26,8 @@ const (
 )
 
 // groupMachine is a data group's machine that can take its own digest at a marked entry, so that all
-// replicas take it at the same one. The mark is a DEFAULTTTL that changes nothing.
+// replicas take it at the same one. The mark is a DEFAULTTTL: keepers write one when they tell the group
+// its settings again.
 type groupMachine struct {
 	*fsm.Machine
 	armed atomic.Bool
@@ -109,7 +110,7 @@ type digestPhase string
 
 const (
 	digestArm     digestPhase = "arm"     // every local replica waits for a mark
-	digestMark    digestPhase = "mark"    // every local leader proposes one
+	digestMark    digestPhase = "mark"    // every local leader's keeper writes one
 	digestCollect digestPhase = "collect" // the digests are taken
 )
 
@@ -174,14 +175,9 @@ func (n *Node) digestHere(ctx context.Context, order digestOrder) ([]ReplicaDige
 		n.digests.add(order.ID, waiters)
 		return nil, nil
 	case digestMark:
-		ttl := fsm.DefaultTTL(n.view.Load().Settings.DefaultTTLMillis)
 		for _, r := range n.localReplicas() {
-			if r.id == controlGroup || !r.group.IsLeader() {
-				continue
-			}
-			if _, err := submitOne(ctx, r.group, ttl); err != nil {
-				n.log.Warn("digest mark not written", "group", r.id, "error", err)
-			}
+			r.mark.Store(true)
+			kick(r.wake)
 		}
 		return nil, nil
 	case digestCollect:

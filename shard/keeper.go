@@ -266,6 +266,9 @@ type pushedSettings struct {
 // push tells the group what the control state says about it and the group may not know: slots,
 // limits, default TTL. Repeating any of it is harmless.
 func (k *keeper) push(v *View) {
+	if k.r.mark.Swap(false) {
+		k.pushed = pushedSettings{}
+	}
 	slots, missing := k.ownership(v)
 	want := pushedSettings{
 		memory: min(share(v.Settings.MaxMemory, slots), math.MaxInt64),

@@ -28,6 +28,8 @@ type replica struct {
 	// bootstrap: this replica founded its group. restart asks the agent to restart it.
 	bootstrap bool
 	restart   atomic.Bool
+	// mark asks the keeper to tell the group its settings once more.
+	mark atomic.Bool
 	// serving is the epoch at which this replica, leading, has found its group to own all its slots;
 	// 0 before that.
 	serving atomic.Uint64

@@ -72,7 +72,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	if v == nil {
 		id := n.book.Load()
 		s := Status{Cluster: ClusterStatus{ID: id.ClusterID, Initialised: n.Initialised(), Health: HealthUninitialised, Self: n.ID()}}
-		s.Warnings = []Warning{blankWarning(id)}
+		s.Nodes, s.Groups, s.Warnings = []NodeStatus{}, []GroupStatus{}, []Warning{blankWarning(id)}
 		return s, nil
 	}
 	reports := n.reports(ctx, v)
@@ -99,7 +99,7 @@ func joinReports(v *View, self string, reports []nodeReport) Status {
 	s := Status{Cluster: ClusterStatus{
 		ID: v.ClusterID, Initialised: true, Health: HealthOK, Epoch: v.Epoch, Version: v.ClusterVersion,
 		Replicas: v.Settings.Replicas, Self: self,
-	}}
+	}, Warnings: []Warning{}}
 	alive := make(map[string]bool, len(reports))
 	for i, node := range v.Nodes {
 		alive[node.ID] = reports[i].err == nil
@@ -139,7 +139,7 @@ func joinReports(v *View, self string, reports []nodeReport) Status {
 // advanced replica. spare is how many more of its voters may fail; negative when it has no majority
 // or no leader now.
 func joinGroup(g *GroupInfo, reports []nodeReport, alive map[string]bool) (row GroupStatus, spare int) {
-	row.ID = g.ID
+	row.ID, row.Voters, row.Learners = g.ID, []ReplicaStatus{}, []ReplicaStatus{}
 	var lead, best *groupReport
 	for i := range reports {
 		for k := range reports[i].Groups {
