@@ -304,7 +304,42 @@ func (k *call) take(u *unit, b *batch) {
 			a++
 		}
 	}
+	if u.nAtt > 0 {
+		k.failOvertaken(u, leader)
+	}
 	k.arrive()
+}
+
+// failOvertaken ends the reads of u that did not run with their Sub although a write of their slot
+// behind them did: repeated, they would see it.
+func (k *call) failOvertaken(u *unit, leader string) {
+	var reads []int32
+	for i := u.first; i >= 0; i = k.items[i].next {
+		if it := &k.items[i]; !it.done && it.why == retryAtOnce && !it.spec.Write {
+			reads = append(reads, i)
+		}
+	}
+	if reads == nil {
+		return
+	}
+	last := make(map[uint16]int32) // by slot: the last write that was executed
+	spread := int32(-1)            // the last one with keys in several slots
+	latest := spread               // the last one of all
+	for i := u.first; i >= 0; i = k.items[i].next {
+		if it := &k.items[i]; it.done && it.spec.Write {
+			last[it.slot], latest = i, i
+			if it.many {
+				spread = i
+			}
+		}
+	}
+	for _, i := range reads {
+		it := &k.items[i]
+		at, ok := last[it.slot]
+		if ok && at > i || spread > i || it.many && latest > i {
+			it.fail(KindTimeout, leader)
+		}
+	}
 }
 
 // fail ends u's items without result.
