@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"time"
 
 	"github.com/kvorum/kvorum/client/wire"
@@ -158,23 +159,27 @@ func (c *Client) sleep(ctx context.Context, r *request, d time.Duration) error {
 	return c.over(ctx, r)
 }
 
-// budget sets the deadline that the server is told: what is left of this try. Whole powers of two, so
-// that requests of many callers share their way through the server.
-func (c *Client) budget(r *request) {
-	left := min(time.Until(r.end), c.o.attemptTimeout)
-	r.q.Deadline = time.Millisecond
-	for r.q.Deadline*2 <= left {
-		r.q.Deadline *= 2
-	}
+// budget begins a try and returns how long it may take: the attempt timeout where another try may
+// follow, else all that is left. The server is told a little less, in steps of an eighth of a power of
+// two, so that requests of many callers share their way through it.
+func (c *Client) budget(r *request) time.Duration {
 	r.attempts++
+	left := time.Until(r.end)
+	if r.safe && !r.noRetry {
+		left = min(left, c.o.attemptTimeout)
+	}
+	ms := max(1, left.Milliseconds())
+	step := int64(1) << max(0, bits.Len64(uint64(ms))-4)
+	r.q.Deadline = time.Duration(ms/step*step) * time.Millisecond
+	return left
 }
 
 // try sends the request to n once and waits for what becomes of it.
 func (c *Client) try(ctx context.Context, r *request, n *node) (a answer) {
-	c.budget(r)
-	if c.o.exclusive > 0 && !r.q.Ordered {
+	left := c.budget(r)
+	if c.o.exclusive > 0 {
 		if conn := n.alone(ctx); conn != nil {
-			a = conn.do(ctx, &r.q)
+			a = conn.do(ctx, &r.q, left)
 			own(&a.value)
 			n.giveBack(conn)
 			return a
@@ -186,7 +191,7 @@ func (c *Client) try(ctx context.Context, r *request, n *node) (a answer) {
 		return a
 	}
 	k := c.newCall()
-	id, err := m.issue(ctx, k, &r.q)
+	id, err := m.issue(ctx, k, &r.q, left)
 	if err != nil {
 		a.err = err
 		return a

@@ -53,9 +53,9 @@ func (c *Client) newFuture(ctx context.Context, cmd Cmd, ordered bool) *Future {
 }
 
 func (f *Future) issue(m *mux) {
-	f.c.budget(&f.r)
+	left := f.c.budget(&f.r)
 	f.k.notify = f.arrived
-	if _, err := m.issue(f.ctx, &f.k, &f.r.q); err != nil {
+	if _, err := m.issue(f.ctx, &f.k, &f.r.q, left); err != nil {
 		f.k.answer = answer{err: err}
 		f.arrived(&f.k)
 	}

@@ -78,8 +78,9 @@ func (m *mux) usable() bool {
 }
 
 // issue sends q; nil asks for the topology. c is completed later unless an error is returned, which
-// says that q was not sent.
-func (m *mux) issue(ctx context.Context, c *call, q *wire.Request) (id uint64, err error) {
+// says that q was not sent. After left, or up to an eighth of the attempt timeout later, it is given
+// up.
+func (m *mux) issue(ctx context.Context, c *call, q *wire.Request, left time.Duration) (id uint64, err error) {
 	if q != nil {
 		if err := fits(q, &m.l.welcome); err != nil {
 			return 0, err
@@ -109,7 +110,7 @@ func (m *mux) issue(ctx context.Context, c *call, q *wire.Request) (id uint64, e
 	m.mu.lastID++
 	id = m.mu.lastID
 	now := time.Now()
-	c.expires = now.Add(m.attempt)
+	c.expires = now.Add(left)
 	if len(m.mu.pending) == 0 {
 		m.mu.heard = now
 	}

@@ -160,7 +160,7 @@ func (c *Client) askTopology(ctx context.Context, n *node) (*wire.Topology, erro
 		return nil, err
 	}
 	k := c.newCall()
-	id, err := m.issue(ctx, k, nil)
+	id, err := m.issue(ctx, k, nil, c.o.attemptTimeout)
 	if err != nil {
 		return nil, err
 	}

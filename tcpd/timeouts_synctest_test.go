@@ -93,7 +93,7 @@ func TestBudgetWaitIsBounded(t *testing.T) {
 // run and then ends every connection, silent ones too.
 func TestShutdownDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil)
+		b := newBench(t, func(c *Config) { c.IdleTimeout = time.Minute })
 		defer b.close()
 		silent, busy := b.dial(), b.dial()
 		b.send(busy, frame("wait"))
@@ -101,11 +101,15 @@ func TestShutdownDrains(t *testing.T) {
 		b.expect(silent, frame("x"))
 		synctest.Wait()
 		done := make(chan error, 1)
+		start := time.Now()
 		go func() { done <- b.srv.Shutdown(context.Background()) }()
 		time.Sleep(DefaultDrainGrace / 2)
 		b.send(silent, frame("late"))
 		b.expect(silent, frame("late"))
 		b.expectEnd(silent)
+		if d := time.Since(start); d < DefaultDrainGrace || d > 2*DefaultDrainGrace {
+			t.Errorf("a silent connection ended after %v", d)
+		}
 		time.Sleep(time.Second)
 		select {
 		case err := <-done:

@@ -18,8 +18,8 @@ import (
 // terms are what one router call applies to all of its commands.
 type terms struct {
 	stale bool
-	// class is the length in bits of the deadline in milliseconds, 0 for none: deadlines of about
-	// the same length share a call.
+	// class tells the deadline to an eighth of a power of two, 0 for none: deadlines of about the same
+	// length share a call.
 	class uint8
 }
 
@@ -106,12 +106,14 @@ func (b *batch) add(id uint64, q *wire.Request, spec *fsm.Spec) {
 	b.ids = append(b.ids, id)
 	b.cmds = append(b.cmds, fsm.Command{Op: spec.Op, Args: q.Args, Token: fsm.Token(q.Token)})
 	b.writes = append(b.writes, spec.Write)
-	b.deadlines = append(b.deadlines, q.Deadline)
+	b.deadlines = append(b.deadlines, min(q.Deadline, maxDeadline))
 	b.terms = append(b.terms, termsOf(q))
 }
 
 func termsOf(q *wire.Request) terms {
-	return terms{stale: q.Consistency == wire.Stale, class: uint8(bits.Len64(uint64(q.Deadline / time.Millisecond)))}
+	ms := uint64(min(q.Deadline, maxDeadline) / time.Millisecond)
+	n := bits.Len64(ms)
+	return terms{stale: q.Consistency == wire.Stale, class: uint8(8*n) | uint8(ms>>max(0, n-4))&7}
 }
 
 // run sends the requests to the router, those with equal terms in a row in one call, and appends the

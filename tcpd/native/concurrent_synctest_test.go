@@ -76,8 +76,10 @@ func TestOrderedLane(t *testing.T) {
 		}
 		p.send(ordered(1, wire.OpSet, "slow", "v"))
 		for id := uint64(2); id < 50; id++ {
+			synctest.Wait() // a read of its own
 			p.send(ordered(id, wire.OpAppend, "k", fmt.Sprint(id%10)))
 		}
+		synctest.Wait()
 		p.send(request(99, wire.OpGet, "k"))
 		p.expectAnswer(99, "null")
 		p.expectAnswer(1, "OK")
@@ -164,7 +166,8 @@ func TestBytesInFlight(t *testing.T) {
 // held until all are read.
 func TestArgumentsSurvive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, nil)
+		budget := tcpd.NewBudget(tcpd.DefaultBudget)
+		b := newBench(t, nil, func(c *tcpd.Config) { c.Budget = budget })
 		defer b.close()
 		release := make(chan struct{})
 		b.router.Before = func(context.Context, *shard.Caller, *fsm.Command) error { <-release; return nil }
@@ -188,6 +191,10 @@ func TestArgumentsSurvive(t *testing.T) {
 			if id, text := p.answer(); text != "OK" {
 				t.Errorf("%d: %s", id, text)
 			}
+		}
+		synctest.Wait()
+		if missing := tcpd.DefaultBudget - budget.Free(); missing != 0 {
+			t.Errorf("%d bytes of the budget were not given back", missing)
 		}
 		for id := 1; id <= 5*len(sizes); id++ {
 			p.send(request(uint64(id), wire.OpGet, fmt.Sprint(id)))

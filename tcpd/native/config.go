@@ -31,6 +31,8 @@ const (
 	// copyBelow is the size up to which requests are copied out of the read buffer, so that one
 	// small request does not hold all of it.
 	copyBelow = 4 << 10
+	// maxDeadline bounds what a client may ask for.
+	maxDeadline = time.Minute
 	// pushInterval is the least time between two pushes of topology changes.
 	pushInterval = 50 * time.Millisecond
 )
