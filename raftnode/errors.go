@@ -44,6 +44,8 @@ var (
 	// ErrDataLost: the catalogue says that this replica had data, and it is gone. The node must
 	// join again under a new identity.
 	ErrDataLost = errors.New("raftnode: replica data is lost")
+	// ErrLogStore: the data folder was made with another kind of log store.
+	ErrLogStore = errors.New("raftnode: the log store of a data folder cannot be changed")
 	// ErrNoGroup: this node holds no replica of the group.
 	ErrNoGroup = errors.New("raftnode: no such group here")
 	// ErrNotSent: a peer link request never left this node, or was refused before it was handled.

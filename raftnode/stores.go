@@ -5,6 +5,7 @@ package raftnode
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 
 	"github.com/hashicorp/raft"
@@ -32,6 +33,9 @@ type stores struct {
 func (g *Group) openStores(startedBefore bool) (stores, error) {
 	var s stores
 	var err error
+	if err := g.checkLogStore(); err != nil {
+		return stores{}, err
+	}
 	opts := logstore.Options{SegmentBytes: g.n.cfg.SegmentBytes, Fatal: g.n.fatal, Logger: g.log}
 	switch g.n.cfg.LogStore {
 	case LogStoreBolt:
@@ -56,4 +60,21 @@ func (g *Group) openStores(startedBefore bool) (stores, error) {
 	s.stable = stable
 	s.close = func() error { return errors.Join(stable.Close(), s.logs.Close()) }
 	return s, nil
+}
+
+// checkLogStore refuses to open an empty log of one kind beside the log of the other kind: the replica
+// would have forgotten what it acknowledged.
+func (g *Group) checkLogStore() error {
+	other, name := LogStoreWAL, walName
+	if g.n.cfg.LogStore == LogStoreWAL {
+		other, name = LogStoreBolt, boltName
+	}
+	_, err := g.n.h.FS.Stat(path.Join(g.dir, name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s has a log in %q, and the node was started with %q", ErrLogStore, g.dir, other, g.n.cfg.LogStore)
 }
