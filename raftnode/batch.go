@@ -84,6 +84,7 @@ func (p *proposer) enqueue(sub *fsm.Sub, done func(*fsm.Sub, error)) error {
 	if !n.budget.take(size) {
 		return ErrOverloaded
 	}
+	p.sessions.heard(sub.Session) // in the queue the Sub may be answered, and its owner's again, at any time
 	p.mu.Lock()
 	switch {
 	case p.mu.closed:
@@ -98,7 +99,6 @@ func (p *proposer) enqueue(sub *fsm.Sub, done func(*fsm.Sub, error)) error {
 	p.mu.queue = append(p.mu.queue, item{sub: sub, done: done, tick: n.coarse.Load()})
 	wake := p.mu.outstanding < maxOutstanding
 	p.mu.Unlock()
-	p.sessions.heard(sub.Session)
 	if wake {
 		p.wake()
 	}
@@ -196,6 +196,9 @@ func (p *proposer) untilTick(in *instance) time.Duration {
 	due := deadline != 0 && deadline <= p.clock.now(m.Clock())
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.mu.held || p.mu.closed {
+		return tickPeriod // nothing is cut; the end of a hold wakes
+	}
 	if p.mu.tick && p.mu.outstanding == 0 {
 		return max(tickGap-time.Since(p.mu.lastCut), time.Microsecond)
 	}
