@@ -135,7 +135,8 @@ type InitOptions struct {
 	Groups int
 	// Replicas is the number of voters of each data group, odd; 0 means DefaultReplicas.
 	Replicas int
-	// MaxMemory is each group's limit in logical bytes; 0 means no limit.
+	// MaxMemory is the whole cluster's limit in logical bytes, one copy of the data counted; groups
+	// get their shares by slots. 0 means no limit.
 	MaxMemory uint64
 	// Policy is the eviction policy's name as Redis spells it; empty means DefaultPolicy.
 	Policy string
