@@ -66,11 +66,11 @@ func (h *half) waker() <-chan struct{} {
 
 // read takes arrived bytes. With none it returns what to wait for: a change, and a time (zero =
 // none) at which something arrives.
-func (h *half) read(p []byte) (n int, err error, wake <-chan struct{}, at time.Time) {
+func (h *half) read(p []byte) (n int, wake <-chan struct{}, at time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.cutBoth != nil {
-		return 0, h.cutBoth, nil, at
+		return 0, nil, at, h.cutBoth
 	}
 	now := time.Now()
 	for !h.held && n < len(p) && h.first < len(h.segs) && !h.segs[h.first].at.After(now) {
@@ -84,19 +84,19 @@ func (h *half) read(p []byte) (n int, err error, wake <-chan struct{}, at time.T
 	if n > 0 || len(p) == 0 {
 		h.pending -= n
 		h.changed()
-		return n, nil, nil, at
+		return n, nil, at, nil
 	}
 	if !h.held {
 		if h.first < len(h.segs) {
 			at = h.segs[h.first].at
 		} else if h.ended != nil {
 			if !h.endAt.After(now) {
-				return 0, h.ended, nil, at
+				return 0, nil, at, h.ended
 			}
 			at = h.endAt
 		}
 	}
-	return 0, nil, h.waker(), at
+	return 0, h.waker(), at, nil
 }
 
 func (h *half) dropFirst() {
@@ -111,14 +111,14 @@ func (h *half) dropFirst() {
 }
 
 // write takes what the window allows; a closed reader swallows bytes until its reset is back.
-func (h *half) write(p []byte) (n int, err error, wake <-chan struct{}) {
+func (h *half) write(p []byte) (n int, wake <-chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.cutBoth != nil:
-		return 0, h.cutBoth, nil
+		return 0, nil, h.cutBoth
 	case h.ended != nil: // our own end is closed; conn.Write has checked before
-		return 0, net.ErrClosed, nil
+		return 0, nil, net.ErrClosed
 	}
 	now := time.Now()
 	if h.deaf && !h.held {
@@ -128,13 +128,13 @@ func (h *half) write(p []byte) (n int, err error, wake <-chan struct{}) {
 			return len(p), nil, nil
 		}
 		if !h.broken.After(now) {
-			return 0, syscall.EPIPE, nil
+			return 0, nil, syscall.EPIPE
 		}
 		return len(p), nil, nil
 	}
 	room := connWindow - h.pending
 	if room <= 0 {
-		return 0, nil, h.waker()
+		return 0, h.waker(), nil
 	}
 	p = p[:min(len(p), room)]
 	h.push(p, now)
@@ -276,7 +276,7 @@ func (c *memConn) Read(p []byte) (int, error) {
 		if err := c.ready(true); err != nil {
 			return 0, c.opError("read", err)
 		}
-		n, err, wake, at := c.in.read(p)
+		n, wake, at, err := c.in.read(p)
 		if err != nil {
 			return 0, c.opError("read", err)
 		}
@@ -300,7 +300,7 @@ func (c *memConn) Write(p []byte) (int, error) {
 		if done == len(p) {
 			return done, nil
 		}
-		n, err, wake := c.out.write(p[done:])
+		n, wake, err := c.out.write(p[done:])
 		if err != nil {
 			return done, c.opError("write", err)
 		}

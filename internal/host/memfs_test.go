@@ -48,114 +48,135 @@ func (m *diskModel) crash() {
 }
 
 // TestMemFSCrashModel drives a disk with random steps and crashes that keep nothing un-synced, and
-// compares names and bytes with the model after each crash.
+// compares names and bytes with the model after each step.
 func TestMemFSCrashModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		disk := host.NewMemFS(7)
-		fsys := disk.FS()
-		for _, d := range []string{"/a", "/b"} {
-			if err := fsys.MkdirAll(d, 0o700); err != nil {
+		d := &diskRig{disk: host.NewMemFS(7), m: &diskModel{cur: map[string]*fileModel{}, dur: map[string]*fileModel{}}}
+		d.fsys = d.disk.FS()
+		for _, dir := range []string{"/a", "/b"} {
+			if err := d.fsys.MkdirAll(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}
-		m := &diskModel{cur: map[string]*fileModel{}, dur: map[string]*fileModel{}}
-		names := rapid.SampledFrom([]string{"/a/x", "/a/y", "/b/x", "/b/z"})
-		open := func(name string, flag int) host.File {
-			f, err := fsys.OpenFile(name, flag, 0o600)
-			if _, exists := m.cur[name]; !exists && flag&os.O_CREATE == 0 {
-				if !errors.Is(err, fs.ErrNotExist) {
-					t.Fatalf("open %s: %v", name, err)
-				}
-				return nil
-			}
-			if err != nil {
-				t.Fatalf("open %s: %v", name, err)
-			}
-			return f
-		}
 		t.Repeat(map[string]func(*rapid.T){
-			"write": func(t *rapid.T) {
-				name, off := names.Draw(t, "name"), rapid.IntRange(0, 10_000).Draw(t, "off")
-				data := bytes.Repeat([]byte{rapid.Byte().Draw(t, "byte")}, rapid.IntRange(1, 9000).Draw(t, "len"))
-				f := open(name, os.O_RDWR|os.O_CREATE)
-				if m.cur[name] == nil {
-					m.cur[name] = &fileModel{}
-				}
-				if _, err := f.WriteAt(data, int64(off)); err != nil {
-					t.Fatal(err)
-				}
-				c := m.cur[name].cur
-				if need := off + len(data); len(c) < need {
-					c = append(bytes.Clone(c), make([]byte, need-len(c))...)
-				}
-				copy(c[off:], data)
-				m.cur[name].cur = c
-				_ = f.Close()
-			},
-			"truncate": func(t *rapid.T) {
-				name, size := names.Draw(t, "name"), rapid.IntRange(0, 12_000).Draw(t, "size")
-				if f := open(name, os.O_RDWR); f != nil {
-					if err := f.Truncate(int64(size)); err != nil {
-						t.Fatal(err)
-					}
-					c := m.cur[name].cur
-					if len(c) < size {
-						c = append(bytes.Clone(c), make([]byte, size-len(c))...)
-					}
-					m.cur[name].cur = bytes.Clone(c[:size])
-					_ = f.Close()
-				}
-			},
-			"sync": func(t *rapid.T) {
-				name := names.Draw(t, "name")
-				if f := open(name, os.O_RDWR); f != nil {
-					if err := f.Sync(); err != nil {
-						t.Fatal(err)
-					}
-					m.cur[name].dur = bytes.Clone(m.cur[name].cur)
-					_ = f.Close()
-				}
-			},
-			"remove": func(t *rapid.T) {
-				name := names.Draw(t, "name")
-				err := fsys.Remove(name)
-				if _, ok := m.cur[name]; ok != (err == nil) {
-					t.Fatalf("remove %s: %v", name, err)
-				}
-				delete(m.cur, name)
-			},
-			"rename": func(t *rapid.T) {
-				dir := rapid.SampledFrom([]string{"/a/", "/b/"}).Draw(t, "dir")
-				from, to := dir+rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "from"), dir+rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "to")
-				err := fsys.Rename(from, to)
-				f, ok := m.cur[from]
-				if ok != (err == nil) {
-					t.Fatalf("rename %s %s: %v", from, to, err)
-				}
-				if ok {
-					delete(m.cur, from)
-					m.cur[to] = f
-				}
-			},
-			"syncdir": func(t *rapid.T) {
-				dir := rapid.SampledFrom([]string{"/a", "/b"}).Draw(t, "dir")
-				if err := fsys.SyncDir(dir); err != nil {
-					t.Fatal(err)
-				}
-				m.syncDir(dir)
-			},
-			"crash": func(t *rapid.T) {
-				old := fsys
-				disk.Crash(host.CrashPolicy{})
-				fsys = disk.FS()
-				m.crash()
-				if _, err := old.Stat("/a"); !errors.Is(err, host.ErrCrashed) {
-					t.Fatalf("the dead process still reads: %v", err)
-				}
-			},
-			"": func(t *rapid.T) { m.compare(t, fsys) },
+			"write": d.write, "truncate": d.truncate, "sync": d.sync, "remove": d.remove, "rename": d.rename,
+			"syncdir": d.syncDir, "crash": d.crash,
+			"": func(t *rapid.T) { d.m.compare(t, d.fsys) },
 		})
 	})
+}
+
+// diskRig is a disk beside its model.
+type diskRig struct {
+	disk *host.MemFS
+	fsys host.FS
+	m    *diskModel
+}
+
+func drawName(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"/a/x", "/a/y", "/b/x", "/b/z"}).Draw(t, "name")
+}
+
+// open is nil when the file is rightly missing.
+func (d *diskRig) open(t *rapid.T, name string, flag int) host.File {
+	f, err := d.fsys.OpenFile(name, flag, 0o600)
+	if d.m.cur[name] == nil && flag&os.O_CREATE == 0 {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("open %s: %v", name, err)
+		}
+		return nil
+	}
+	if err != nil {
+		t.Fatalf("open %s: %v", name, err)
+	}
+	return f
+}
+
+func (d *diskRig) write(t *rapid.T) {
+	name, off := drawName(t), rapid.IntRange(0, 10_000).Draw(t, "off")
+	data := bytes.Repeat([]byte{rapid.Byte().Draw(t, "byte")}, rapid.IntRange(1, 9000).Draw(t, "len"))
+	f := d.open(t, name, os.O_RDWR|os.O_CREATE)
+	if d.m.cur[name] == nil {
+		d.m.cur[name] = &fileModel{}
+	}
+	if _, err := f.WriteAt(data, int64(off)); err != nil {
+		t.Fatal(err)
+	}
+	c := resized(d.m.cur[name].cur, max(len(d.m.cur[name].cur), off+len(data)))
+	copy(c[off:], data)
+	d.m.cur[name].cur = c
+	_ = f.Close()
+}
+
+// resized is a copy of b with that length.
+func resized(b []byte, size int) []byte {
+	c := make([]byte, size)
+	copy(c, b)
+	return c
+}
+
+func (d *diskRig) truncate(t *rapid.T) {
+	name, size := drawName(t), rapid.IntRange(0, 12_000).Draw(t, "size")
+	if f := d.open(t, name, os.O_RDWR); f != nil {
+		if err := f.Truncate(int64(size)); err != nil {
+			t.Fatal(err)
+		}
+		d.m.cur[name].cur = resized(d.m.cur[name].cur, size)
+		_ = f.Close()
+	}
+}
+
+func (d *diskRig) sync(t *rapid.T) {
+	name := drawName(t)
+	if f := d.open(t, name, os.O_RDWR); f != nil {
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		d.m.cur[name].dur = bytes.Clone(d.m.cur[name].cur)
+		_ = f.Close()
+	}
+}
+
+func (d *diskRig) remove(t *rapid.T) {
+	name := drawName(t)
+	err := d.fsys.Remove(name)
+	if _, ok := d.m.cur[name]; ok != (err == nil) {
+		t.Fatalf("remove %s: %v", name, err)
+	}
+	delete(d.m.cur, name)
+}
+
+func (d *diskRig) rename(t *rapid.T) {
+	dir := rapid.SampledFrom([]string{"/a/", "/b/"}).Draw(t, "dir")
+	base := rapid.SampledFrom([]string{"x", "y", "z"})
+	from, to := dir+base.Draw(t, "from"), dir+base.Draw(t, "to")
+	err := d.fsys.Rename(from, to)
+	f, ok := d.m.cur[from]
+	if ok != (err == nil) {
+		t.Fatalf("rename %s %s: %v", from, to, err)
+	}
+	if ok {
+		delete(d.m.cur, from)
+		d.m.cur[to] = f
+	}
+}
+
+func (d *diskRig) syncDir(t *rapid.T) {
+	dir := rapid.SampledFrom([]string{"/a", "/b"}).Draw(t, "dir")
+	if err := d.fsys.SyncDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	d.m.syncDir(dir)
+}
+
+func (d *diskRig) crash(t *rapid.T) {
+	old := d.fsys
+	d.disk.Crash(host.CrashPolicy{})
+	d.fsys = d.disk.FS()
+	d.m.crash()
+	if _, err := old.Stat("/a"); !errors.Is(err, host.ErrCrashed) {
+		t.Fatalf("the dead process still reads: %v", err)
+	}
 }
 
 func (m *diskModel) compare(t *rapid.T, fsys host.FS) {
@@ -485,95 +506,6 @@ func TestMemFSCrashReleasesLocks(t *testing.T) {
 	}
 	if _, err := fsys.Lock("/lock"); !errors.Is(err, host.ErrLocked) {
 		t.Errorf("the dead released the lock of the living: %v", err)
-	}
-}
-
-// TestMemKVCrash compares a key-value file with a map over random updates, failures and crashes:
-// an acknowledged update survives, a failed one is there wholly or not at all.
-func TestMemKVCrash(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		disk := host.NewMemFS(rapid.Uint64().Draw(t, "seed"))
-		open := func() host.KV {
-			kv, err := disk.FS().OpenKV("/kv")
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kv
-		}
-		kv, model := open(), map[string]string{}
-		var doubt map[string]string // what a failed update would have made of the model
-		contents := func() map[string]string {
-			m := map[string]string{}
-			if err := kv.All(func(k string, v []byte) error { m[k] = string(v); return nil }); err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"update": func(t *rapid.T) {
-				next, set := maps.Clone(model), map[string][]byte{}
-				for range rapid.IntRange(1, 4).Draw(t, "n") {
-					k := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "key")
-					if rapid.Bool().Draw(t, "delete") {
-						set[k] = nil
-						delete(next, k)
-						continue
-					}
-					v := strings.Repeat("v", rapid.IntRange(0, 20_000).Draw(t, "len"))
-					set[k], next[k] = []byte(v), v
-				}
-				fail := rapid.IntRange(0, 9).Draw(t, "fail") == 0
-				if fail {
-					disk.FailNextSync(syscall.EIO)
-				}
-				err := kv.Update(set)
-				if err == nil {
-					model = next
-					return
-				}
-				if !fail && doubt == nil {
-					t.Fatalf("update: %v", err)
-				}
-				if doubt == nil {
-					doubt = next
-				}
-			},
-			"crash": func(t *rapid.T) {
-				disk.Crash(host.CrashPolicy{Survive: rapid.SampledFrom([]float64{0, 0.5, 1}).Draw(t, "survive")})
-				kv = open()
-				got := contents()
-				if !maps.Equal(got, model) && (doubt == nil || !maps.Equal(got, doubt)) {
-					t.Fatalf("after the crash: %d pairs, want %d", len(got), len(model))
-				}
-				model, doubt = got, nil
-			},
-			"": func(t *rapid.T) {
-				if doubt == nil && !maps.Equal(contents(), model) {
-					t.Fatal("contents differ from the model")
-				}
-			},
-		})
-	})
-}
-
-func TestMemKVFullDisk(t *testing.T) {
-	disk := host.NewMemFS(1)
-	kv, err := disk.FS().OpenKV("/kv")
-	must(t, err)
-	must(t, kv.Update(map[string][]byte{"a": []byte("1")}))
-	disk.SetQuota(disk.Used())
-	if err := kv.Update(map[string][]byte{"b": make([]byte, 10_000)}); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("update on a full disk: %v", err)
-	}
-	disk.SetQuota(0)
-	must(t, kv.Update(map[string][]byte{"c": []byte("3")}))
-	disk.Crash(host.CrashPolicy{})
-	kv, err = disk.FS().OpenKV("/kv")
-	must(t, err)
-	var all string
-	must(t, kv.All(func(k string, v []byte) error { all += k + string(v); return nil }))
-	if all != "a1c3" {
-		t.Errorf("pairs %q", all)
 	}
 }
 

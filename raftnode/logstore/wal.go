@@ -284,14 +284,17 @@ func (w *walLog) beginRotation() {
 func (w *walLog) endRotation(err error) {
 	w.mu.Lock()
 	rotation := w.rotation
-	if rotation != nil {
-		w.rotation, w.rotErr = nil, err
-		close(rotation)
-	}
 	w.mu.Unlock()
-	if rotation != nil && err != nil && !errors.Is(err, ErrNoSpace) && w.report != nil {
+	if rotation == nil {
+		return
+	}
+	if err != nil && !errors.Is(err, ErrNoSpace) {
 		_ = w.report(fmt.Errorf("rotate: %w", err))
 	}
+	w.mu.Lock()
+	w.rotation, w.rotErr = nil, err
+	w.mu.Unlock()
+	close(rotation)
 }
 
 // prepare scans every segment, so that raft-wal meets nothing it would misread, and counts the

@@ -85,10 +85,25 @@ func (b *bench) settle(t fataler) {
 
 // Conformance checks a store against the contract that raft relies on.
 func Conformance(t *testing.T, fresh Fresh) {
-	for _, c := range []struct {
-		name string
-		run  func(t *testing.T, b *bench)
-	}{
+	for _, cases := range [][]conformanceCase{appendCases(), deleteCases(), useCases()} {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				b := newBench(t, fresh)
+				c.run(t, b)
+				b.close(t)
+			})
+		}
+	}
+	t.Run("random", func(t *testing.T) { random(t, fresh) })
+}
+
+type conformanceCase struct {
+	name string
+	run  func(t *testing.T, b *bench)
+}
+
+func appendCases() []conformanceCase {
+	return []conformanceCase{
 		{"empty", func(t *testing.T, b *bench) { b.settle(t) }},
 		{"one entry", func(t *testing.T, b *bench) {
 			l := b.m.batch(1, 10, 1)
@@ -125,6 +140,11 @@ func Conformance(t *testing.T, fresh Fresh) {
 			b.append(t, 3, 10, 1<<40)
 			b.settle(t)
 		}},
+	}
+}
+
+func deleteCases() []conformanceCase {
+	return []conformanceCase{
 		{"delete prefix", func(t *testing.T, b *bench) {
 			b.append(t, 50, 100, 1)
 			b.delete(t, 1, 10)
@@ -172,6 +192,11 @@ func Conformance(t *testing.T, fresh Fresh) {
 			b.delete(t, 105, 104)
 			b.settle(t)
 		}},
+	}
+}
+
+func useCases() []conformanceCase {
+	return []conformanceCase{
 		{"own copies", func(t *testing.T, b *bench) {
 			logs := b.m.batch(3, 10, 1)
 			b.m.store(logs)
@@ -211,14 +236,7 @@ func Conformance(t *testing.T, fresh Fresh) {
 			b.settle(t)
 		}},
 		{"beside each other", together},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t, fresh)
-			c.run(t, b)
-			b.close(t)
-		})
 	}
-	t.Run("random", func(t *testing.T) { random(t, fresh) })
 }
 
 // gaps holds for stores that say they are monotonic.
@@ -291,20 +309,10 @@ func together(t *testing.T, b *bench) {
 					return
 				default:
 				}
-				hi := last.Load()
-				if hi == 0 {
-					continue
-				}
-				i := 1 + (n*7919+r*104729)%hi
-				var l raft.Log
-				err := b.s.GetLog(i, &l)
-				switch {
-				case err == nil && l.Index != i:
-					fail("entry %d came as %d", i, l.Index)
-				case errors.Is(err, raft.ErrLogNotFound) && i > deleted.Load():
-					fail("entry %d is gone; deleted up to %d", i, deleted.Load())
-				case err != nil && !errors.Is(err, raft.ErrLogNotFound):
-					fail("read %d: %v", i, err)
+				if hi := last.Load(); hi > 0 {
+					if err := readOne(b.s, 1+(n*7919+r*104729)%hi, &deleted); err != nil {
+						fail("%v", err)
+					}
 				}
 			}
 		})
@@ -320,6 +328,21 @@ func together(t *testing.T, b *bench) {
 
 // realRuns bounds the sequences tried on a real disk, whose syncs take their time.
 const realRuns = 5
+
+// readOne reads an entry that was stored, unless it is deleted.
+func readOne(s raft.LogStore, i uint64, deleted *atomic.Uint64) error {
+	var l raft.Log
+	err := s.GetLog(i, &l)
+	switch {
+	case err == nil && l.Index != i:
+		return fmt.Errorf("entry %d came as %d", i, l.Index)
+	case errors.Is(err, raft.ErrLogNotFound) && i > deleted.Load():
+		return fmt.Errorf("entry %d is gone; deleted up to %d", i, deleted.Load())
+	case err != nil && !errors.Is(err, raft.ErrLogNotFound):
+		return fmt.Errorf("read %d: %w", i, err)
+	}
+	return nil
+}
 
 // random plays any sequence of calls against the model.
 func random(t *testing.T, fresh Fresh) {
