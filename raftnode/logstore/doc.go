@@ -12,7 +12,8 @@
 //     process and says so once through Options.Fatal. Running out of space is no such error: the
 //     refused append left nothing behind, and appends go on when there is space again.
 //   - A torn tail, which only an append in flight can leave, is cut off by open. Any other damage
-//     is refused with a DamageError that says what to do.
+//     is refused with a DamageError that says what to do. One kind passes for a torn tail: rot within
+//     the very last append while the process is down.
 //   - A vote and its term are one durable record.
 //
 // Every method of Store may be called from any goroutine at any time, as raft does: its main
