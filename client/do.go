@@ -325,6 +325,14 @@ func (c *Client) judgeOutcome(r *request, a *answer) (value Value, delay time.Du
 	case wire.CodeTokenExpired:
 		r.err, r.unknown = out, true
 		return Value{}, 0, r.failed(), true
+	case wire.CodeOOM, wire.CodeTooBig, wire.CodeUnknown:
+		// Refused before it ran, by what may be otherwise elsewhere or later: no token was looked at, so an
+		// earlier try may still be applied. Not wrapped, since a *CommandError says that nothing changed.
+		if r.unknown {
+			r.err = errors.New("client: a later try was refused: " + out.Text)
+			return Value{}, 0, r.failed(), true
+		}
+		return a.value, 0, out, true
 	default:
 		return a.value, 0, out, true
 	}
