@@ -36,7 +36,7 @@ func (g *Group) openStores(startedBefore bool) (stores, error) {
 	if err := g.checkLogStore(); err != nil {
 		return stores{}, err
 	}
-	opts := logstore.Options{SegmentBytes: g.n.cfg.SegmentBytes, Fatal: g.n.fatal, Logger: g.log}
+	opts := logstore.Options{SegmentBytes: g.n.cfg.SegmentBytes, Fatal: g.n.fatal, Logger: g.log, Rand: g.n.h.Rand}
 	switch g.n.cfg.LogStore {
 	case LogStoreBolt:
 		s.logs, err = logstore.OpenBolt(path.Join(g.dir, boltName), opts)

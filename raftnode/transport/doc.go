@@ -19,6 +19,8 @@
 //   - W10 An append carries at most MaxAppendBytes, or one entry.
 //   - W11 State never goes back: what an inbound message says about indexes at or below the local
 //     snapshot is cut off, and a snapshot of what is here already is not installed.
+//   - W13 An append that failed returns when its peer answers again, so that raft's growing pause
+//     between tries never keeps entries from a peer that is back.
 //
 // All methods may be called from any goroutine. Hooks are called from the link's handlers while
 // raft may be busy: they must not wait for raft's main loop.

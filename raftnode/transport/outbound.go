@@ -25,8 +25,26 @@ const (
 )
 
 // AppendEntries implements raft.Transport. It cuts args.Entries (W10) and lowers
-// args.LeaderCommitIndex (W2) in place: raft reads args again to learn what was acknowledged.
+// args.LeaderCommitIndex (W2) in place: raft reads args again to learn what was acknowledged. A
+// failed append returns when another try makes sense (W13).
 func (t *Transport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if isHeartbeat(args) {
+		err := t.append(id, args, resp)
+		if err == nil {
+			t.answers.heard(id)
+		}
+		return err
+	}
+	answered := t.answers.next(id)
+	err := t.append(id, args, resp)
+	if err != nil {
+		t.wait(args.Term, answered)
+	}
+	return err
+}
+
+// append makes one round trip.
+func (t *Transport) append(id raft.ServerID, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if t.mux.diskOverdue() {
 		return ErrDiskOverdue
 	}
