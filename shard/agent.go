@@ -150,7 +150,8 @@ func (n *Node) describeSelf(rev uint64, as NodeInfo) {
 }
 
 // checkMembership asks others whether this node is still a member, after the control group went
-// silent. One who knows at least as much and does not list it settles the question.
+// silent. One who knows at least as much and does not list it settles the question. One who lists it
+// under other addresses is why nobody reaches this node: it says its own, without a View of its own.
 func (n *Node) checkMembership() {
 	id := n.book.Load()
 	known := max(id.Revision, n.view.Load().Revision)
@@ -168,6 +169,12 @@ func (n *Node) checkMembership() {
 			n.mu.left = true
 			n.mu.Unlock()
 			n.kick()
+			return
+		}
+		want := n.self()
+		if err == nil && answer.Node != nil && !answer.Node.sameSelf(&want) && n.describing.CompareAndSwap(false, true) {
+			n.describeSelf(answer.Node.Rev, want)
+			n.describing.Store(false)
 			return
 		}
 	}
@@ -228,6 +235,8 @@ type (
 	memberAnswer struct {
 		Member   bool   `json:"member"`
 		Revision uint64 `json:"revision"`
+		// Node is how the member is known; nil when it is none.
+		Node *NodeInfo `json:"node,omitempty"`
 	}
 )
 
@@ -236,6 +245,9 @@ func (n *Node) serveMember(q memberQuestion) (memberAnswer, error) {
 	if v == nil {
 		return memberAnswer{}, fmt.Errorf("%w", ErrUninitialised)
 	}
-	_, member := v.Node(q.Node)
-	return memberAnswer{Member: member, Revision: v.Revision}, nil
+	a := memberAnswer{Revision: v.Revision}
+	if node, member := v.Node(q.Node); member {
+		a.Member, a.Node = true, &node
+	}
+	return a, nil
 }
