@@ -96,7 +96,7 @@ func (e *apiError) Error() string {
 	return text
 }
 
-// do sends one request. A refusal comes back as *exitError around *apiError; a 404 has the code of
+// do sends one request. A refusal comes back as *exitError around *apiError; an absent key has a code of
 // its own. A request that broke after it was sent has an unknown outcome if it could write.
 func (a *api) do(ctx context.Context, method, path string, query url.Values, body []byte) ([]byte, http.Header, error) {
 	u := "http://" + a.addr + path
@@ -127,7 +127,7 @@ func (a *api) do(ctx context.Context, method, path string, query url.Values, bod
 	switch {
 	case e.Applied == "unknown" || resp.StatusCode == http.StatusGatewayTimeout:
 		code = exitUnknown
-	case resp.StatusCode == http.StatusNotFound:
+	case resp.StatusCode == http.StatusNotFound && e.Kind == "no-such-key":
 		code = exitNotFound
 	}
 	return nil, resp.Header, &exitError{code, e}

@@ -73,9 +73,13 @@ func (m *fakeMember) settled() {
 }
 
 func refuse(status int, text, applied string) func(http.ResponseWriter, *http.Request) {
+	return refuseKind(status, text, "k", applied)
+}
+
+func refuseKind(status int, text, kind, applied string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(map[string]string{"error": text, "kind": "k", "applied": applied})
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": text, "kind": kind, "applied": applied})
 	}
 }
 
@@ -132,7 +136,9 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		want   string
 	}{
-		{"absent", "get k", refuse(404, "no such key", "no"), exitNotFound, `"k" does not exist`},
+		{"absent", "get k", refuseKind(404, "no such key", "no-such-key", "no"), exitNotFound, `"k" does not exist`},
+		{"no such node", "leave n", refuseKind(404, "no such node", "admin", "no"), exitFailed, "no such node"},
+		{"an old node", "get k", refuseKind(404, "no such route", "route", "no"), exitFailed, "no such route"},
 		{"wrong type", "get k", refuse(409, "WRONGTYPE it is a list", "no"), exitFailed, "WRONGTYPE it is a list"},
 		{"no leader", "get k", refuse(503, "no leader", "no"), exitFailed, "no leader"},
 		{"condition", "set k v --nx", refuse(412, "does not hold", "no"), exitFailed, "does not hold"},

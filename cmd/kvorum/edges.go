@@ -149,6 +149,9 @@ func resolvePeer(ctx context.Context, addr string) (string, error) {
 	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 16<<20)).Decode(&s); err != nil {
 		return "", fmt.Errorf("%s is no Kvorum HTTP port: %w", addr, err)
 	}
+	if !s.Cluster.Initialised {
+		return "", fmt.Errorf("%s: %w", addr, shard.ErrMemberUninitialised)
+	}
 	for i := range s.Nodes {
 		if s.Nodes[i].ID == s.Cluster.Self {
 			return s.Nodes[i].Addrs["peer"], nil

@@ -173,7 +173,7 @@ func runServe(ctx context.Context, c *config, stderr io.Writer) error {
 
 	log.Info("node is up", slog.String("node", sn.ID()), slog.String("name", c.Name), slog.String("peer", rn.Addr()),
 		slog.String("http", lns.text(lns.http)), slog.String("native", lns.text(lns.native)), slog.String("data", absolute(c.Data)))
-	if err := enter(ctx, c, log, sn); err != nil {
+	if err := enter(ctx, c, log, sn); err != nil && ctx.Err() == nil {
 		return err
 	}
 	select {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	goflag "flag"
 	"net/http"
 	"os"
@@ -186,5 +187,24 @@ func TestCheckDamage(t *testing.T) {
 	digest = "y"
 	if got := m.run("check"); got.code != exitDamaged || !strings.Contains(got.err, "group 1: at index 5") {
 		t.Errorf("different replicas: %+v", got)
+	}
+}
+
+// TestResolvePeer: a member's HTTP address leads to its peer address, or to a word why not.
+func TestResolvePeer(t *testing.T) {
+	m := newMember(t)
+	s := trio()
+	s.Cluster.Self = idB
+	m.answer = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(s) }
+	if peer, err := resolvePeer(t.Context(), m.addr); err != nil || peer != "10.0.0.1:7400" {
+		t.Errorf("%q, %v", peer, err)
+	}
+	s = &shard.Status{Cluster: shard.ClusterStatus{Self: idA}}
+	if _, err := resolvePeer(t.Context(), m.addr); !errors.Is(err, shard.ErrMemberUninitialised) {
+		t.Errorf("a member without a cluster: %v", err)
+	}
+	m.answer = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }
+	if _, err := resolvePeer(t.Context(), m.addr); err == nil || !strings.Contains(err.Error(), "no Kvorum HTTP port") {
+		t.Errorf("a stranger: %v", err)
 	}
 }
