@@ -145,7 +145,9 @@ func TestBadInputJoinDead(t *testing.T) {
 	first := serveNode(t, filepath.Join(t.TempDir(), "first"), "--init", "--groups", "1", "--peer-addr", addr)
 	first.founded()
 	first.put("k", "v")
-	eventually(t, "the early node to get in", func() bool { return early.status().Cluster.Initialised && early.status().Cluster.ID == first.status().Cluster.ID })
+	eventually(t, "the early node to get in", func() bool {
+		return early.status().Cluster.Initialised && early.status().Cluster.ID == first.status().Cluster.ID
+	})
 	early.wantValue("k", "v")
 }
 

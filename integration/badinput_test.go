@@ -173,7 +173,10 @@ func (d *daemon) status() (s shard.Status) {
 func (d *daemon) founded() {
 	d.t.Helper()
 	eventually(d.t, "the cluster to be founded", func() bool { return d.status().Cluster.Health != shard.HealthUninitialised })
-	eventually(d.t, "a write", func() bool { code, _ := httpDo(d.t, "PUT", "http://"+d.http+"/v1/kv/founded", "yes"); return code == 204 })
+	eventually(d.t, "a write", func() bool {
+		code, _ := httpDo(d.t, "PUT", "http://"+d.http+"/v1/kv/founded", "yes")
+		return code == 204
+	})
 }
 
 // wantValue reads a key through the node.
