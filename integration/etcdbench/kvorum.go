@@ -46,13 +46,8 @@ func (k *kvorum) start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	_, err = c.Wait(ctx, "health and leaders on every node", func(s *shard.Status) bool {
-		for i := range s.Nodes {
-			if s.Nodes[i].Leaders == 0 {
-				return false
-			}
-		}
-		return proc.Healthy(3)(s)
+	_, err = c.Wait(ctx, "health and leaders spread evenly", func(s *shard.Status) bool {
+		return proc.Healthy(3)(s) && proc.LeadersSpread(s)
 	})
 	return err
 }
@@ -66,8 +61,9 @@ func (k *kvorum) stop() {
 type kvorumSession struct{ c *client.Client }
 
 // client makes a client of its own, which keeps one connection to each node and uses one at a time.
+// Writes go without request tokens: etcd's client has none either.
 func (k *kvorum) client(ctx context.Context, _ int) (session, error) {
-	c, err := client.Dial(ctx, k.addrs, client.WithExclusiveConns(1))
+	c, err := client.Dial(ctx, k.addrs, client.WithExclusiveConns(1), client.WithoutTokens())
 	if err != nil {
 		return nil, err
 	}

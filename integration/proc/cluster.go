@@ -284,6 +284,22 @@ func Healthy(n int) func(*shard.Status) bool {
 	}
 }
 
+// LeadersSpread is a condition for Wait: no node leads two data groups more than another.
+func LeadersSpread(s *shard.Status) bool {
+	leads := map[string]int{}
+	for i := range s.Groups {
+		if s.Groups[i].ID != 0 {
+			leads[s.Groups[i].Leader]++
+		}
+	}
+	least, most := len(s.Groups), 0
+	for i := range s.Nodes {
+		n := leads[s.Nodes[i].ID]
+		least, most = min(least, n), max(most, n)
+	}
+	return most-least <= 1
+}
+
 // ByID finds the node with a node id in a status by its name.
 func (c *Cluster) ByID(s *shard.Status, id string) *Node {
 	for i := range s.Nodes {
