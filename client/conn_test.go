@@ -107,6 +107,7 @@ func (c *counted) SetReadDeadline(t time.Time) error {
 	c.others.Add(1)
 	return c.Conn.SetReadDeadline(t)
 }
+
 func (c *counted) SetWriteDeadline(t time.Time) error {
 	c.others.Add(1)
 	return c.Conn.SetWriteDeadline(t)
@@ -286,7 +287,9 @@ func TestCredentials(t *testing.T) {
 		opt client.Option
 		ok  bool
 	}{
-		{client.WithPassword("ann", "pw"), true}, {client.WithToken("bearer"), true}, {client.WithPassword("ann", "x"), false},
+		{client.WithPassword("ann", "pw"), true},
+		{client.WithToken("bearer"), true},
+		{client.WithPassword("ann", "x"), false},
 		{client.WithName("nobody"), false},
 	} {
 		c, err := client.DialConn(context.Background(), "auth:7402", cl.dialer(), tt.opt)

@@ -94,9 +94,21 @@ func FuzzParseEntry(f *testing.F) {
 // FuzzApply feeds a machine anything as an entry: it applies it or stops, and never fails otherwise.
 func FuzzApply(f *testing.F) {
 	for _, words := range [][]string{
-		{"SET", "k", "v", "EX", "10"}, {"LPOP", "k", "1"}, {"LSET", "l", "0"}, {"LTRIM", "l", "1", "x"}, {"HSET", "h", "a"},
-		{"OWN", "1", "\x00\x80\x80\x01"}, {"DROP", "1", "\x00\x01"}, {"LIMIT", "1", "x", "1"}, {"MSET", "a"}, {"FLUSHALL", "x"}, {"SETRANGE", "k", "16777215", "x"},
-		{"OPENSESSION"}, {"CLUSTERVERSION", "1"}, {"EXPIRE", "k", "-9223372036854775808"}, {"SET"},
+		{"SET", "k", "v", "EX", "10"},
+		{"LPOP", "k", "1"},
+		{"LSET", "l", "0"},
+		{"LTRIM", "l", "1", "x"},
+		{"HSET", "h", "a"},
+		{"OWN", "1", "\x00\x80\x80\x01"},
+		{"DROP", "1", "\x00\x01"},
+		{"LIMIT", "1", "x", "1"},
+		{"MSET", "a"},
+		{"FLUSHALL", "x"},
+		{"SETRANGE", "k", "16777215", "x"},
+		{"OPENSESSION"},
+		{"CLUSTERVERSION", "1"},
+		{"EXPIRE", "k", "-9223372036854775808"},
+		{"SET"},
 	} {
 		spec, _ := Data().Lookup([]byte(words[0]))
 		cmd := Command{Op: spec.Op, Args: bytesOf(words[1:]...)}

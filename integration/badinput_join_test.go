@@ -52,8 +52,14 @@ func wantWaiting(t *testing.T, d *daemon) {
 		t.Errorf("status of a waiting node: %+v", s)
 	}
 	for _, row := range []struct{ method, path, body string }{
-		{"PUT", "/v1/kv/k", "v"}, {"GET", "/v1/kv/k", ""}, {"DELETE", "/v1/kv/k", ""}, {"POST", "/v1/exec", `["INCR","n"]`},
-		{"GET", "/v1/keys", ""}, {"PUT", "/v1/cache/k", "v"}, {"POST", "/v1/exec", `["MSET","a","1","b","2"]`}, {"POST", "/v1/exec", `["FLUSHALL"]`},
+		{"PUT", "/v1/kv/k", "v"},
+		{"GET", "/v1/kv/k", ""},
+		{"DELETE", "/v1/kv/k", ""},
+		{"POST", "/v1/exec", `["INCR","n"]`},
+		{"GET", "/v1/keys", ""},
+		{"PUT", "/v1/cache/k", "v"},
+		{"POST", "/v1/exec", `["MSET","a","1","b","2"]`},
+		{"POST", "/v1/exec", `["FLUSHALL"]`},
 	} {
 		code, body := httpDo(t, row.method, "http://"+d.http+row.path, row.body)
 		if r := parseRefusal(t, body); code != http.StatusServiceUnavailable || r.Applied != "no" {

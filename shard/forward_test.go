@@ -21,8 +21,10 @@ func sampleRequests() []forwardRequest {
 	body := fsm.AppendCommand(nil, &set)
 	return []forwardRequest{
 		{Kind: forwardOpen, Group: 3, Incarnation: 1, Stream: 2, Position: 0},
-		{Kind: forwardWrite, Group: 1, Incarnation: 9, Stream: 1, Position: 7, Session: 5, Seq: 4, Low: 2, Count: 1, Body: body,
-			Reads: []fsm.AttachedRead{{After: 0, Cmd: get}, {After: 1, Cmd: get}}},
+		{
+			Kind: forwardWrite, Group: 1, Incarnation: 9, Stream: 1, Position: 7, Session: 5, Seq: 4, Low: 2, Count: 1, Body: body,
+			Reads: []fsm.AttachedRead{{After: 0, Cmd: get}, {After: 1, Cmd: get}},
+		},
 		{Kind: forwardWrite, Group: 1, Incarnation: 9, Stream: 1, Session: 5, Seq: 4, Low: 4, Body: []byte{}},
 		{Kind: forwardRead, Group: 1, Timeout: time.Second, Count: 1, Body: fsm.AppendCommand(nil, &get)},
 	}

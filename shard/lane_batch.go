@@ -20,8 +20,9 @@ type unit struct {
 	group uint32
 	// first starts the chain of items, last ends it; n counts them, writes those that write.
 	first, last, n, writes int32
-	// full: the next items of this group wait for the next round.
-	full bool
+	// full: the next items of this group wait for the next round. alone: it shares no batch, since a
+	// growing command in it would get this unit refused for space once more.
+	full, alone bool
 	// size is the length of all commands in log encoding.
 	size int64
 	rt   *route
@@ -56,6 +57,8 @@ type batch struct {
 	size int64
 	// dead counts units that are to be taken out.
 	dead int
+	// sealed: no other unit may join.
+	sealed bool
 
 	inFlight bool
 	// unknown: some attempt may have reached a leader and was not answered (LANES.md, I1 and I5).
@@ -99,7 +102,7 @@ func (b *batch) commands() int { return b.sub.Writes + len(b.sub.Reads) }
 
 // fits tells whether u may join b.
 func (b *batch) fits(u *unit) bool {
-	return int64(len(b.sub.Body)+len(b.args))+u.size <= maxBatchBytes && b.commands()+int(u.n) <= maxBatchCommands
+	return !b.sealed && int64(len(b.sub.Body)+len(b.args))+u.size <= maxBatchBytes && b.commands()+int(u.n) <= maxBatchCommands
 }
 
 // add encodes u's commands behind those of b. The caller's arguments are copied here, once. With

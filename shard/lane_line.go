@@ -48,8 +48,9 @@ func (l *line) accept(u *unit) bool {
 		return false
 	}
 	var own *batch
-	if u.size >= outsideBytes {
+	if u.size >= outsideBytes || u.alone {
 		own = l.r.newBatch()
+		own.sealed = u.alone
 		own.add(u, l.reads)
 	}
 	l.mu.Lock()

@@ -12,7 +12,7 @@ import (
 // settle ends b's attempt with what is known about it: nil when b.sub holds an answer.
 func (l *lane) settle(b *batch, err error) {
 	v, hint := classify(err)
-	if v != answered {
+	if v != answered && v != refusedNoSpace { // only a leader refuses for space
 		l.rt.disappointed(b.node, hint)
 	}
 	odd := false
@@ -106,7 +106,9 @@ func (l *lane) failLocked(b *batch, v verdict) {
 	}
 	l.recovering = true
 	l.r.counts.recoveries.Add(1)
-	l.failures++
+	if v != refusedNoSpace || b.unknown { // the batch is out of the way: what is behind it need not wait
+		l.failures++
+	}
 	if l.failing.IsZero() {
 		l.failing = time.Now()
 	}

@@ -204,6 +204,7 @@ func (u *unit) join(k *call, i int32) {
 	}
 	u.last = i
 	u.n++
+	u.alone = u.alone || it.why == refusedNoSpace
 	u.size += it.size
 	if it.spec.Write {
 		u.writes++

@@ -199,7 +199,7 @@ func joinFailures(s *fsm.Spec, parts []*Reply, reply *Reply) bool {
 	case failed == nil:
 		return false
 	case s.Write && (applied > 0 || unknown):
-		cause := errPartly
+		var cause error
 		if failed.Err != nil {
 			cause = errors.Join(errPartly, failed.Err)
 		} else {

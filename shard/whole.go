@@ -32,7 +32,6 @@ func (k *call) whole(s *fsm.Spec, cmd *fsm.Command, reply *Reply) {
 		k.scan(s, cmd, reply)
 		return
 	}
-	done := false
 	for {
 		news := *k.r.news.Load()
 		m := k.r.m.Load()
@@ -40,7 +39,6 @@ func (k *call) whole(s *fsm.Spec, cmd *fsm.Command, reply *Reply) {
 		if joinFailures(s, parts, reply) {
 			return
 		}
-		done = true
 		if res, ok := joinCovered(s.Join, parts); ok {
 			reply.Result = res
 			return
@@ -50,7 +48,7 @@ func (k *call) whole(s *fsm.Spec, cmd *fsm.Command, reply *Reply) {
 		}
 	}
 	kind := KindTimeout
-	if s.Write && done {
+	if s.Write {
 		kind = KindUnknown
 	}
 	reply.Err = &Error{Kind: kind, Op: s.Name, Err: errUncovered}

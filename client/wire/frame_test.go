@@ -18,20 +18,28 @@ func TestGoldenBytesV2(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		{"plain get", AppendRequest(nil, 7, &Request{Op: OpGet, Args: [][]byte{[]byte("k")}}),
-			"\x00\x00\x00\x15" + "\x01" + "\x00\x00\x00\x00\x00\x00\x00\x07" + "\x01\x00" + "\x00" + "\x00\x00\x00\x01" + "\x00\x00\x00\x01k"},
+		{
+			"plain get", AppendRequest(nil, 7, &Request{Op: OpGet, Args: [][]byte{[]byte("k")}}),
+			"\x00\x00\x00\x15" + "\x01" + "\x00\x00\x00\x00\x00\x00\x00\x07" + "\x01\x00" + "\x00" + "\x00\x00\x00\x01" + "\x00\x00\x00\x01k",
+		},
 		{"all flags", AppendRequest(nil, 1, &Request{
 			Op: OpIncr, Token: Token{Client: [16]byte{0: 0xaa, 15: 0xbb}, Seq: 3},
 			Deadline: 1500 * time.Microsecond, Consistency: Stale, Ordered: true,
 		}), "\x00\x00\x00\x2d" + "\x01" + "\x00\x00\x00\x00\x00\x00\x00\x01" + "\x01\x06" + "\x0f" +
 			"\xaa" + strings.Repeat("\x00", 14) + "\xbb" + "\x00\x00\x00\x00\x00\x00\x00\x03" + "\x00\x00\x00\x02" + "\x01" + "\x00\x00\x00\x00"},
 		{"ping", AppendBare(nil, FramePing, 9), "\x00\x00\x00\x09" + "\x03" + "\x00\x00\x00\x00\x00\x00\x00\x09"},
-		{"failure", AppendFailure(nil, 2, &Failure{Kind: FailUnknown, Applied: AppliedUnknown, RetryAfter: time.Second, Leader: "n", Text: "no"}),
-			"\x00\x00\x00\x15" + "\x82" + "\x00\x00\x00\x00\x00\x00\x00\x02" + "\x08\x01" + "\x00\x00\x03\xe8" + "\x01n" + "\x00\x02no"},
-		{"push", AppendPush(nil, Push{Kind: PushTopology, Version: 5}),
-			"\x00\x00\x00\x12" + "\x84" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x01" + "\x00\x00\x00\x00\x00\x00\x00\x05"},
-		{"result", EndResult(AppendInt(BeginResult(nil, 4, "L"), -1), 0),
-			"\x00\x00\x00\x15" + "\x81" + "\x00\x00\x00\x00\x00\x00\x00\x04" + "\x01\x01L" + "\x02\xff\xff\xff\xff\xff\xff\xff\xff"},
+		{
+			"failure", AppendFailure(nil, 2, &Failure{Kind: FailUnknown, Applied: AppliedUnknown, RetryAfter: time.Second, Leader: "n", Text: "no"}),
+			"\x00\x00\x00\x15" + "\x82" + "\x00\x00\x00\x00\x00\x00\x00\x02" + "\x08\x01" + "\x00\x00\x03\xe8" + "\x01n" + "\x00\x02no",
+		},
+		{
+			"push", AppendPush(nil, Push{Kind: PushTopology, Version: 5}),
+			"\x00\x00\x00\x12" + "\x84" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x01" + "\x00\x00\x00\x00\x00\x00\x00\x05",
+		},
+		{
+			"result", EndResult(AppendInt(BeginResult(nil, 4, "L"), -1), 0),
+			"\x00\x00\x00\x15" + "\x81" + "\x00\x00\x00\x00\x00\x00\x00\x04" + "\x01\x01L" + "\x02\xff\xff\xff\xff\xff\xff\xff\xff",
+		},
 	}
 	for _, tt := range tests {
 		if string(tt.got) != tt.want {

@@ -16,8 +16,10 @@ func TestV1GoldenBytes(t *testing.T) {
 		got, want []byte
 	}{
 		{"get", AppendV1Request(nil, V1Get, []byte("k")), []byte("\x01\x01\x00\x00\x00\x01\x00\x00\x00\x01k")},
-		{"set", AppendV1Request(nil, V1Set, make([]byte, 8), []byte("k"), []byte("vv")),
-			[]byte("\x01\x02\x00\x00\x00\x03\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x00\x00\x00\x02vv")},
+		{
+			"set", AppendV1Request(nil, V1Set, make([]byte, 8), []byte("k"), []byte("vv")),
+			[]byte("\x01\x02\x00\x00\x00\x03\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x00\x00\x00\x02vv"),
+		},
 		{"status", AppendV1Request(nil, V1Status), []byte("\x01\x04\x00\x00\x00\x00")},
 		{"ok", AppendV1OK(nil, []byte("abc")), []byte("\x01\x00\x00\x00\x00\x03abc")},
 		{"empty ok", AppendV1OK(nil, nil), []byte("\x01\x00\x00\x00\x00\x00")},

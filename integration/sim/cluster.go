@@ -43,12 +43,6 @@ func (n *node) shard() *shard.Node {
 	return n.sn
 }
 
-func (n *node) raft() *raftnode.Node {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.rn
-}
-
 // cluster is the world and its nodes. Its methods belong to the goroutine of the run, except where
 // a node's own lock guards.
 type cluster struct {

@@ -29,9 +29,16 @@ type fault struct {
 func (m *nemesis) faults() []fault {
 	f := m.opt.Faults
 	all := []fault{
-		{"crash", f.Crash, m.crash}, {"crash-all", f.CrashAll, m.crashAll}, {"cut", f.Cut, m.cut}, {"one-way", f.OneWay, m.oneWay},
-		{"delay", f.Delay, m.delay}, {"reset", f.Reset, m.reset}, {"transfer", f.Transfer, m.transfer}, {"clock", f.Clock, m.clock},
-		{"slow-disk", f.SlowDisk, m.slowDisk}, {"pause", f.Pause, m.pause},
+		{"crash", f.Crash, m.crash},
+		{"crash-all", f.CrashAll, m.crashAll},
+		{"cut", f.Cut, m.cut},
+		{"one-way", f.OneWay, m.oneWay},
+		{"delay", f.Delay, m.delay},
+		{"reset", f.Reset, m.reset},
+		{"transfer", f.Transfer, m.transfer},
+		{"clock", f.Clock, m.clock},
+		{"slow-disk", f.SlowDisk, m.slowDisk},
+		{"pause", f.Pause, m.pause},
 	}
 	var on []fault
 	for _, x := range all {

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -438,7 +439,7 @@ func (c *memConn) die(silent bool) {
 }
 
 func (c *memConn) opError(op string, err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return err
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.local, Addr: c.remote, Err: err}

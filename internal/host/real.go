@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -173,7 +174,7 @@ func (f realFile) Preallocate(size int64) error {
 // OpenKV syncs the folder too: bbolt syncs the file it creates but not its name.
 func (fs realFS) OpenKV(name string) (KV, error) {
 	db, err := bbolt.Open(filepath.FromSlash(name), kvFileMode, &bbolt.Options{Timeout: kvOpenTimeout, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("host: open %s: %w", name, ErrLocked)
 	}
 	if err != nil {

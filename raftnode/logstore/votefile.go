@@ -150,7 +150,7 @@ func createVoteFile(fs host.FS, name, nodeID string) error {
 
 func (v *VoteFile) load(nodeID string) error {
 	data := make([]byte, voteFileSize)
-	if n, err := v.f.ReadAt(data, 0); err == io.EOF {
+	if n, err := v.f.ReadAt(data, 0); errors.Is(err, io.EOF) {
 		return damaged(v.path, "it ends after %d bytes", n)
 	} else if err != nil {
 		return fmt.Errorf("logstore: read vote file: %w", err)

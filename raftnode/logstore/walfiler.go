@@ -93,7 +93,7 @@ func (r *scannedReader) GetLog(index uint64) (*types.PooledBuffer, error) {
 	}
 	buf := make([]byte, r.scan.sizes[at]-frameHeader)
 	n, err := r.ReadAt(buf, int64(r.scan.offsets[at])+frameHeader)
-	if n == len(buf) && err == io.EOF {
+	if n == len(buf) && errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return &types.PooledBuffer{Bs: buf}, err

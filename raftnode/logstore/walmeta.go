@@ -113,7 +113,7 @@ func (m *walMeta) create(rand io.Reader) error {
 
 func (m *walMeta) read() error {
 	data := make([]byte, 2*metaSlot)
-	if n, err := m.f.ReadAt(data, 0); err == io.EOF {
+	if n, err := m.f.ReadAt(data, 0); errors.Is(err, io.EOF) {
 		return damaged(m.path, "it ends after %d bytes", n)
 	} else if err != nil {
 		return fmt.Errorf("logstore: read %s: %w", m.path, err)

@@ -104,10 +104,18 @@ func TestFailureOf(t *testing.T) {
 func TestAppendResult(t *testing.T) {
 	bulk := fsm.Bulk([]byte("x\x00"))
 	for _, r := range []fsm.Result{
-		fsm.Null(), {}, fsm.Int(-3), {Kind: fsm.KindDouble, Dbl: math.Pi}, {Kind: fsm.KindBool, Int: 1},
-		{Kind: fsm.KindBigNumber, Str: []byte("1")}, bulk, {Kind: fsm.KindVerbatim, Str: []byte("txt:a")}, fsm.OK(),
+		fsm.Null(),
+		{},
+		fsm.Int(-3),
+		{Kind: fsm.KindDouble, Dbl: math.Pi},
+		{Kind: fsm.KindBool, Int: 1},
+		{Kind: fsm.KindBigNumber, Str: []byte("1")},
+		bulk,
+		{Kind: fsm.KindVerbatim, Str: []byte("txt:a")},
+		fsm.OK(),
 		fsm.Error(fsm.CodeOOM, fsm.TextOOM), fsm.Array([]fsm.Result{bulk, fsm.Null()}), fsm.Map([]fsm.Result{bulk, fsm.Int(1)}),
-		{Kind: fsm.KindSet, Elems: []fsm.Result{fsm.Array(nil)}}, {Kind: fsm.KindPush, Elems: []fsm.Result{fsm.OK()}},
+		{Kind: fsm.KindSet, Elems: []fsm.Result{fsm.Array(nil)}},
+		{Kind: fsm.KindPush, Elems: []fsm.Result{fsm.OK()}},
 	} {
 		got := appendResult(nil, &r)
 		v, n, err := wire.ParseValue(got)

@@ -129,9 +129,12 @@ func TestTerms(t *testing.T) {
 	tok := wire.Token{Client: [16]byte{1}, Seq: 5}
 	var all []byte
 	for i, q := range []wire.Request{
-		{Op: wire.OpGet, Args: key, Deadline: 980 * time.Millisecond}, {Op: wire.OpGet, Args: key, Deadline: time.Second},
-		{Op: wire.OpGet, Args: key, Deadline: time.Hour}, {Op: wire.OpGet, Args: key, Consistency: wire.Stale},
-		{Op: wire.OpIncr, Args: key, Token: tok}, {Op: wire.OpIncr, Args: key, Token: tok},
+		{Op: wire.OpGet, Args: key, Deadline: 980 * time.Millisecond},
+		{Op: wire.OpGet, Args: key, Deadline: time.Second},
+		{Op: wire.OpGet, Args: key, Deadline: time.Hour},
+		{Op: wire.OpGet, Args: key, Consistency: wire.Stale},
+		{Op: wire.OpIncr, Args: key, Token: tok},
+		{Op: wire.OpIncr, Args: key, Token: tok},
 	} {
 		all = wire.AppendRequest(all, uint64(i+1), &q)
 	}

@@ -11,8 +11,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"time"
 
 	"github.com/kvorum/kvorum/integration/proc"
@@ -29,7 +30,7 @@ func main() {
 	var s settings
 	flag.StringVar(&s.bin, "bin", "bin/kvorum", "the kvorum binary")
 	flag.StringVar(&s.dir, "dir", "", "folder for the nodes' data; default: a temporary one")
-	flag.StringVar(&s.src, "src", filepath.Join(runtime.GOROOT(), "src"), "folder whose files are imported")
+	flag.StringVar(&s.src, "src", "", "folder whose files are imported; default: what the go command has below its root's src")
 	flag.IntVar(&s.port, "port", 0, "base port; 0 finds free ones")
 	flag.IntVar(&s.kills, "kills", 30, "leaders to kill")
 	flag.IntVar(&s.workers, "workers", 16, "concurrent requests")
@@ -44,6 +45,13 @@ func main() {
 
 // run is the story; each step is a method of check.
 func run(ctx context.Context, s settings) error {
+	if s.src == "" {
+		root, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return fmt.Errorf("go env GOROOT: %w", err)
+		}
+		s.src = filepath.Join(strings.TrimSpace(string(root)), "src")
+	}
 	if s.dir == "" {
 		dir, err := os.MkdirTemp("", "kvorum-import-")
 		if err != nil {

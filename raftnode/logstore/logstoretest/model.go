@@ -114,7 +114,7 @@ func (m *model) diff(s raft.LogStore) error {
 		}
 		// raft compares with ==.
 		if err := s.GetLog(i, new(raft.Log)); err != raft.ErrLogNotFound { //nolint:errorlint // see above
-			return fmt.Errorf("entry %d, which is not there: %v", i, err)
+			return fmt.Errorf("entry %d, which is not there: %w", i, err)
 		}
 	}
 	return nil
