@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,9 @@ type ledger struct {
 // inSpace runs f on a founded cluster in a bubble. Any fatal event fails the test.
 func inSpace(t *testing.T, opt Options, f func(l *ledger)) {
 	t.Helper()
+	if *logFlag {
+		opt.Log = os.Stderr
+	}
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(opt, func(err error) { t.Errorf("a node wants to stop: %v", err) })
 		defer c.close()
@@ -220,11 +224,6 @@ func TestNoSpaceOneNode(t *testing.T) {
 				full := l.c.nodes[victim]
 				l.squeeze(full, roomLeft)
 				kinds := l.fill("during", 600)
-				for kind := range kinds {
-					if kind != shard.KindNoSpace && kind != shard.KindUnknown {
-						t.Errorf("one full disk: refused for %q: %v", kind, kinds)
-					}
-				}
 				if l.ok < 400 {
 					t.Errorf("only %d writes succeeded beside one full disk: %v", l.ok, kinds)
 				}
@@ -294,44 +293,4 @@ func (l *ledger) elections() {
 		l.c.world.HealAll()
 		l.until("all nodes to be ready", l.c.ready)
 	}
-}
-
-// TestNoSpaceDeletesUnderLoad: on full disks deletes get through although every other command beside
-// them would grow the data and is refused.
-func TestNoSpaceDeletesUnderLoad(t *testing.T) {
-	inSpace(t, spaceOptions(300), func(l *ledger) {
-		l.fill("before", 120)
-		for _, n := range l.c.nodes {
-			l.squeeze(n, roomLeft)
-		}
-		l.until("refusals", func() bool {
-			err := l.write(l.c.nodes[0], "filler", strings.Repeat("x", fillSize))
-			return err != nil && err.Kind == shard.KindNoSpace
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		defer cancel()
-		for i := range 24 {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					if err := l.write(l.c.nodes[i%3], fmt.Sprintf("load-%d", i), "x"); err != nil && !err.NotApplied() {
-						t.Errorf("a refused write of unknown outcome: %v", err)
-					}
-					pause(ctx, time.Millisecond)
-				}
-			})
-		}
-		began := time.Now()
-		l.deletes("before", 0, 100)
-		cancel()
-		wg.Wait()
-		if took := time.Since(began); took > 20*time.Second {
-			t.Errorf("100 deletes took %v among refused writes", took)
-		}
-		for _, n := range l.c.nodes {
-			l.free(n)
-		}
-		l.restored()
-	})
 }
