@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race fuzz sim planted import kills bench-etcd bench build
+.PHONY: help check fmt vet lint rules tidy test race sim planted import kills bench-etcd build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -33,17 +33,13 @@ test: ## what the README says
 race: ## the same with the race detector
 	$(GO) test -race ./...
 
-T ?= 30s
-fuzz: ## every fuzz target for T each
-	$(GO) run ./integration/cmd/fuzzall -t $(T)
-
 N ?= 200
 SEED ?= 1
 sim: ## N virtual-time seeds from SEED
-	$(GO) run ./integration/cmd/simrun -seed $(SEED) -n $(N)
+	$(GO) test ./integration/sim -count=1 -timeout 4h -run TestSeeds -seed $(SEED) -runs $(N)
 
 planted: ## every planted bug must be caught
-	$(GO) run ./integration/cmd/simrun -planted
+	$(GO) test -tags planted ./integration/sim -count=1 -timeout 2h -run TestPlanted -v
 
 import: build ## import the Go tree, kill 30 leaders, compare every byte
 	$(GO) run ./integration/cmd/importcheck -bin bin/kvorum
@@ -52,4 +48,4 @@ kills: build ## time without service over 50 killed leaders
 	$(GO) run ./integration/cmd/killprobe -bin bin/kvorum
 
 bench-etcd: build ## beside etcd, five alternating runs
-	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum
+	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum $(ARGS)

@@ -158,12 +158,17 @@ func segmentID(name string) uint64 {
 	return id
 }
 
-// create makes the file with its space; without room it leaves nothing behind.
+// create makes the file with its space, or when there is less than that with none: its appends then
+// take what is left, since a group that cannot append cannot elect, delete or be read. Without room
+// for a file it leaves nothing behind.
 func (f *walFile) create() error {
 	name := path.Join(f.v.dir, f.name)
 	h, err := f.v.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
-		if err = h.Preallocate(f.size); err == nil {
+		if err = h.Preallocate(f.size); err != nil && isSpace(err) {
+			err = h.Truncate(0) // a part may have been reserved
+		}
+		if err == nil {
 			f.f, f.unborn = h, true
 			return nil
 		}
