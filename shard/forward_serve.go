@@ -71,7 +71,7 @@ func (r *Router) handleForward(ctx context.Context, from string, req []byte) ([]
 	case q.Kind == forwardRead && v == lost:
 		v = refusedTimeout // whether a read ran or not, it changed nothing
 	case v == lost || v != answered && !r.forwards.refuse(in, &q):
-		return nil, fmt.Errorf("shard: forward: %w: %w", raftnode.ErrUnknown, err)
+		return nil, fmt.Errorf("shard: forward: %w: %v", raftnode.ErrUnknown, err) //nolint:errorlint // the cause must not read as a verdict
 	}
 	if v == refusedNotLeader && hint.Node == "" {
 		hint = local.Leader()

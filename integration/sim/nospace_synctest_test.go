@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -331,4 +332,66 @@ func TestNoSpaceDeletesUnderLoad(t *testing.T) {
 		}
 		l.restored()
 	})
+}
+
+// TestNoSpaceHistories: disks that fill and empty at random under the bench's own clients. Histories
+// stay linearizable, no acknowledged write is lost, and in the end all replicas are equal.
+func TestNoSpaceHistories(t *testing.T) {
+	for seed := uint64(400); seed < 404; seed++ {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			opt := Options{Seed: seed, Nodes: 3, Groups: 2, Load: 20 * time.Second, Clients: 3, Keys: 4, SnapshotLogBytes: 32 << 10}
+			rep := &Report{Options: opt}
+			inSpace(t, opt, func(l *ledger) {
+				load := newLoad(l.c, opt)
+				ctx, cancel := context.WithTimeout(l.t.Context(), opt.Load)
+				defer cancel()
+				var wg sync.WaitGroup
+				wg.Go(func() { load.run(ctx) })
+				wg.Go(func() { l.press(ctx) })
+				squeezes := l.squeezeAtRandom(ctx, rand.New(rand.NewPCG(seed, 9)))
+				wg.Wait()
+				for _, n := range l.c.nodes {
+					l.free(n)
+				}
+				if err := rep.settle(l.c, load); err != nil {
+					l.t.Error(err)
+				}
+				l.check(l.c.nodes[0])
+				rep.Ops, rep.Faults = load.rec.Ops(), map[string]int{"squeeze": squeezes}
+			})
+			rep.judge()
+			t.Log(rep)
+			if rep.Failed() {
+				t.Error(rep.Findings)
+			}
+		})
+	}
+}
+
+// press writes large values over and over, so that logs meet the end of the disk.
+func (l *ledger) press(ctx context.Context) {
+	for i := 0; ctx.Err() == nil; i++ {
+		l.write(l.c.nodes[i%len(l.c.nodes)], fmt.Sprintf("press-%d", i%50), strconv.Itoa(i)+strings.Repeat(".", fillSize))
+		pause(ctx, time.Millisecond)
+	}
+}
+
+// squeezeAtRandom leaves one node, or all, between nothing and the bench's disk reserve, and frees some.
+func (l *ledger) squeezeAtRandom(ctx context.Context, rng *rand.Rand) (count int) {
+	for ; ctx.Err() == nil; count++ {
+		for _, n := range l.c.nodes {
+			switch rng.IntN(4) {
+			case 0:
+				l.squeeze(n, 0)
+			case 1:
+				l.squeeze(n, rng.Int64N(8<<10))
+			case 2:
+				l.squeeze(n, rng.Int64N(1<<20))
+			default:
+				l.free(n)
+			}
+		}
+		pause(ctx, time.Duration(100+rng.IntN(2000))*time.Millisecond)
+	}
+	return count
 }
