@@ -296,44 +296,6 @@ func (l *ledger) elections() {
 	}
 }
 
-// TestNoSpaceDeletesUnderLoad: on full disks deletes get through although every other command beside
-// them would grow the data and is refused.
-func TestNoSpaceDeletesUnderLoad(t *testing.T) {
-	inSpace(t, spaceOptions(300), func(l *ledger) {
-		l.fill("before", 120)
-		for _, n := range l.c.nodes {
-			l.squeeze(n, roomLeft)
-		}
-		l.until("refusals", func() bool {
-			err := l.write(l.c.nodes[0], "filler", strings.Repeat("x", fillSize))
-			return err != nil && err.Kind == shard.KindNoSpace
-		})
-		ctx, cancel := context.WithCancel(l.t.Context())
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		defer cancel()
-		for i := range 24 {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					l.write(l.c.nodes[i%3], fmt.Sprintf("load-%d", i), "x")
-					pause(ctx, time.Millisecond)
-				}
-			})
-		}
-		began := time.Now()
-		l.deletes("before", 0, 100)
-		cancel()
-		wg.Wait()
-		if took := time.Since(began); took > 20*time.Second {
-			l.t.Errorf("100 deletes took %v among refused writes", took)
-		}
-		for _, n := range l.c.nodes {
-			l.free(n)
-		}
-		l.restored()
-	})
-}
-
 // TestNoSpaceHistories: disks that fill and empty at random under the bench's own clients. Histories
 // stay linearizable, no acknowledged write is lost, and in the end all replicas are equal.
 func TestNoSpaceHistories(t *testing.T) {
