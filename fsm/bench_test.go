@@ -52,7 +52,7 @@ func BenchmarkQuery(b *testing.B) {
 	out := make([]Result, len(cmds))
 	b.ReportAllocs()
 	for b.Loop() {
-		tm.m.Query(cmds, out, testClock)
+		tm.m.Query(cmds, out, testClock, nil)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(cmds)), "ns/cmd")
 }

@@ -197,7 +197,7 @@ func TestExtensions(t *testing.T) {
 	}{
 		{"optional", []byte{2, 1, 'x'}, nil},
 		{"two optional", []byte{2, 1, 'x', 4, 0}, nil},
-		{"mandatory", []byte{3, 1, 'x'}, ErrUnknown},
+		{"mandatory", []byte{7, 1, 'x'}, ErrUnknown},
 		{"optional then mandatory", []byte{2, 1, 'x', 5, 0}, ErrUnknown},
 		{"descending", []byte{4, 0, 2, 0}, ErrMalformed},
 		{"twice", []byte{2, 0, 2, 0}, ErrMalformed},
@@ -254,7 +254,7 @@ func TestValidateBody(t *testing.T) {
 		{"a read", AppendCommand(nil, &get), 1, ErrMalformed},
 		{"unknown", AppendCommand(nil, &none), 1, ErrUnknown},
 	} {
-		if err := ValidateBody(table, c.body, c.n); !errors.Is(err, c.want) || c.want == nil && err != nil {
+		if _, err := ValidateBody(table, c.body, c.n); !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}

@@ -27,4 +27,7 @@ type Command struct {
 	Args [][]byte
 	// Token is honoured on writes of a single slot and ignored elsewhere.
 	Token Token
+	// Room is the longest reply, in bytes, that the sender of a write made room for, if that is more than
+	// WriteReply. A write whose reply would be longer is refused with CodeReplyRoom. Reads ignore it.
+	Room int64
 }

@@ -12,6 +12,10 @@ import (
 // repeated request again.
 const tagToken = 1
 
+// tagRoom is the extension that carries Command.Room. It is mandatory: who does not know it would refuse
+// what others execute.
+const tagRoom = 3
+
 // maxArgsPrealloc bounds the arguments that room is made for before they are seen.
 const maxArgsPrealloc = 64
 
@@ -21,11 +25,19 @@ func CommandSize(c *Command) int {
 	for _, a := range c.Args {
 		n += bytesLen(len(a))
 	}
-	if c.Token.IsZero() {
-		return n + 1
+	return n + bytesLen(c.extensionsSize())
+}
+
+// extensionsSize gives the length of c's extensions without that of the area itself.
+func (c *Command) extensionsSize() int {
+	n := 0
+	if !c.Token.IsZero() {
+		n = 1 + bytesLen(len(c.Token.Client)+uvarintLen(c.Token.Seq))
 	}
-	body := len(c.Token.Client) + uvarintLen(c.Token.Seq)
-	return n + bytesLen(1+bytesLen(body))
+	if c.Room > 0 {
+		n += 1 + bytesLen(uvarintLen(uint64(c.Room)))
+	}
+	return n
 }
 
 // AppendCommand appends c in log encoding. It copies the arguments.
@@ -35,15 +47,19 @@ func AppendCommand(dst []byte, c *Command) []byte {
 	for _, a := range c.Args {
 		dst = appendBytes(dst, a)
 	}
-	if c.Token.IsZero() {
-		return append(dst, 0)
+	dst = binary.AppendUvarint(dst, uint64(c.extensionsSize()))
+	if !c.Token.IsZero() {
+		dst = append(dst, tagToken)
+		dst = binary.AppendUvarint(dst, uint64(len(c.Token.Client)+uvarintLen(c.Token.Seq)))
+		dst = append(dst, c.Token.Client[:]...)
+		dst = binary.AppendUvarint(dst, c.Token.Seq)
 	}
-	body := len(c.Token.Client) + uvarintLen(c.Token.Seq)
-	dst = binary.AppendUvarint(dst, uint64(1+bytesLen(body)))
-	dst = append(dst, tagToken)
-	dst = binary.AppendUvarint(dst, uint64(body))
-	dst = append(dst, c.Token.Client[:]...)
-	return binary.AppendUvarint(dst, c.Token.Seq)
+	if c.Room > 0 {
+		dst = append(dst, tagRoom)
+		dst = binary.AppendUvarint(dst, uint64(uvarintLen(uint64(c.Room))))
+		dst = binary.AppendUvarint(dst, uint64(c.Room))
+	}
+	return dst
 }
 
 // ParseCommand reads one command from the front of src and tells how many bytes it took. The arguments
@@ -58,7 +74,7 @@ func parseCommand(src []byte, c *Command) (int, error) {
 	r := reader{src: src}
 	c.Op = Op(r.uint(math.MaxUint16, "command number"))
 	argc := r.count("argument count")
-	c.Token = Token{}
+	c.Token, c.Room = Token{}, 0
 	c.Args = c.Args[:0]
 	if cap(c.Args) < min(argc, maxArgsPrealloc) {
 		c.Args = make([][]byte, 0, min(argc, maxArgsPrealloc))
@@ -67,7 +83,14 @@ func parseCommand(src []byte, c *Command) (int, error) {
 		c.Args = append(c.Args, r.bytes("argument"))
 	}
 	r.extensions("command extensions", func(tag uint64, body *reader) bool {
-		if tag != tagToken {
+		switch tag {
+		case tagToken:
+		case tagRoom:
+			if c.Room = int64(body.uint(math.MaxInt64, "reply room")); body.err == nil && c.Room == 0 {
+				body.fail(ErrMalformed, "reply room")
+			}
+			return true
+		default:
 			return false
 		}
 		copy(c.Token.Client[:], body.take(len(c.Token.Client), "token"))
@@ -81,25 +104,29 @@ func parseCommand(src []byte, c *Command) (int, error) {
 }
 
 // ValidateBody tells whether body holds exactly n writes of t in log encoding. Leaders call it on bodies
-// that other nodes sent, before proposing them: an entry that failed here would stop every replica.
-func ValidateBody(t *Table, body []byte, n int) error {
+// that other nodes sent, before proposing them: an entry that failed here would stop every replica. room is
+// what the replies of writes that answer with data may take, 0 when there are none.
+func ValidateBody(t *Table, body []byte, n int) (room int64, err error) {
 	var c Command
 	for i := range n {
 		size, err := parseCommand(body, &c)
 		if err != nil {
-			return fmt.Errorf("command %d: %w", i, err)
+			return 0, fmt.Errorf("command %d: %w", i, err)
 		}
 		body = body[size:]
 		s := t.Spec(c.Op)
 		if s == nil {
-			return fmt.Errorf("fsm: validate: command %d: number %d: %w", i, c.Op, ErrUnknown)
+			return 0, fmt.Errorf("fsm: validate: command %d: number %d: %w", i, c.Op, ErrUnknown)
 		}
 		if !s.Write {
-			return fmt.Errorf("fsm: validate: command %d: %s is no write: %w", i, s.Name, ErrMalformed)
+			return 0, fmt.Errorf("fsm: validate: command %d: %s is no write: %w", i, s.Name, ErrMalformed)
+		}
+		if s.Answers(c.Args) {
+			room += min(max(c.Room, WriteReply), MaxReply)
 		}
 	}
 	if len(body) != 0 {
-		return fmt.Errorf("fsm: validate: %d bytes behind %d commands: %w", len(body), n, ErrMalformed)
+		return 0, fmt.Errorf("fsm: validate: %d bytes behind %d commands: %w", len(body), n, ErrMalformed)
 	}
-	return nil
+	return min(room, MaxReply), nil
 }

@@ -87,7 +87,7 @@ func TestDeadKeysStayDead(t *testing.T) {
 	}
 	var out [1]Result
 	cmd, _ := tm.command("EXISTS", "list")
-	tm.m.Query([]Command{cmd}, out[:], 0)
+	tm.m.Query([]Command{cmd}, out[:], 0, nil)
 	if out[0].Int != 0 {
 		t.Error("a dead list is seen")
 	}
@@ -165,7 +165,7 @@ func TestQueryReportsDue(t *testing.T) {
 		{"not asked", []string{"GET", "a"}, 0, false},
 	} {
 		cmd, _ := tm.command(c.cmd...)
-		if due := tm.m.Query([]Command{cmd}, out, c.wall); due != c.want {
+		if due := tm.m.Query([]Command{cmd}, out, c.wall, nil); due != c.want {
 			t.Errorf("%s: due = %v", c.name, due)
 		}
 		if out[0].Kind == KindNull {

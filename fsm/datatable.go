@@ -34,6 +34,12 @@ func (s Spec) write() Spec {
 	return s
 }
 
+// replies marks a write that answers with data.
+func (s Spec) replies() Spec {
+	s.Replies = true
+	return s
+}
+
 func (s Spec) read() Spec {
 	s.Categories |= CatRead
 	return s

@@ -60,7 +60,7 @@ func (g *logSource) commands() []Command {
 func (g *logSource) victim(m *Machine) Victim {
 	key := g.words.key()
 	var out [1]Result
-	m.Query([]Command{{Op: OpKVGet, Args: bytesOf(key)}}, out[:], 0)
+	m.Query([]Command{{Op: OpKVGet, Args: bytesOf(key)}}, out[:], 0, nil)
 	v := Victim{Slot: SlotOf([]byte(key)), Key: []byte(key), Version: 5}
 	if len(out[0].Elems) == 5 && !g.chance(3) {
 		v.Version = uint64(out[0].Elems[1].Int)
@@ -316,7 +316,7 @@ func TestReadsBesideApply(t *testing.T) {
 	for range 2 {
 		reader(func() {
 			out := make([]Result, 2)
-			tm.m.Query([]Command{{Op: OpMGet, Args: bytesOf("{t}a", "{t}b")}, {Op: OpMGet, Args: bytesOf("far2", "far1")}}, out, testClock*2)
+			tm.m.Query([]Command{{Op: OpMGet, Args: bytesOf("{t}a", "{t}b")}, {Op: OpMGet, Args: bytesOf("far2", "far1")}}, out, testClock*2, nil)
 			a, _ := parseInt(out[0].Elems[0].Str)
 			b, _ := parseInt(out[0].Elems[1].Str)
 			if a+b != 2000 {
@@ -329,7 +329,7 @@ func TestReadsBesideApply(t *testing.T) {
 	}
 	reader(func() {
 		out := make([]Result, 3)
-		tm.m.Query([]Command{{Op: OpScan, Args: bytesOf("0", "COUNT", "50")}, {Op: OpDBSize}, {Op: OpKVStats}}, out, testClock)
+		tm.m.Query([]Command{{Op: OpScan, Args: bytesOf("0", "COUNT", "50")}, {Op: OpDBSize}, {Op: OpKVStats}}, out, testClock, nil)
 		tm.m.PlanEvictions(1 << 20)
 		tm.m.Sessions()
 		if at := tm.m.Clock(); at > tm.m.Clock() {

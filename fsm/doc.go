@@ -10,6 +10,9 @@
 // served. The package therefore knows no clock, no dice, no goroutine, no network, no file and no
 // order of a Go map; the time (C, the log clock) and the seed ride in the entry.
 //
+// No reply grows past MaxReply, and no batch of replies past MaxBatchReply: what does not fit is refused
+// or left unanswered before memory is taken for it, and beyond a small share memory is asked for (Room).
+//
 // Who may call: Apply, View, Restore, Advance and Digest belong to one goroutine, the applying one.
 // Query, PlanEvictions, NextDeadline, Applied, Clock, Version and Sessions may be called by any
 // goroutine at any time. Codec functions, Table and Spec are pure and may be shared freely.

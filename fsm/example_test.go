@@ -22,7 +22,7 @@ func Example() {
 	fmt.Printf("%s\n", sub.Results[1].Str)
 
 	var out [1]fsm.Result
-	m.Query([]fsm.Command{{Op: fsm.OpGet, Args: [][]byte{key}}}, out[:], 0)
+	m.Query([]fsm.Command{{Op: fsm.OpGet, Args: [][]byte{key}}}, out[:], 0, nil)
 	fmt.Printf("%s\n", out[0].Str)
 	// Output:
 	// OK

@@ -128,7 +128,7 @@ func (tm *testMachine) do(words ...string) Result {
 		return tm.write(cmd)
 	}
 	var out [1]Result
-	tm.m.Query([]Command{cmd}, out[:], 0)
+	tm.m.Query([]Command{cmd}, out[:], 0, nil)
 	return out[0]
 }
 

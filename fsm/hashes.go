@@ -55,15 +55,8 @@ func runHGet(x *execution, args [][]byte) Result {
 	if !found {
 		return Null()
 	}
-	return field(ref.Hash(), args[1])
-}
-
-// field gives the value of a hash's field; h may be nil.
-func field(h *store.Hash, name []byte) Result {
-	if h != nil {
-		if v, ok := h.Get(name); ok {
-			return Bulk(clone(v))
-		}
+	if v, ok := ref.Hash().Get(args[1]); ok {
+		return x.bulk(v)
 	}
 	return Null()
 }
@@ -77,9 +70,24 @@ func runHMGet(x *execution, args [][]byte) Result {
 	if found {
 		h = ref.Hash()
 	}
+	size := int64(len(args)) * ReplyOverhead
+	if h != nil {
+		for _, name := range args[1:] {
+			v, _ := h.Get(name)
+			size += int64(len(v))
+		}
+	}
+	if bad := x.fits(size); bad != nil {
+		return *bad
+	}
 	elems := make([]Result, len(args)-1)
 	for i, name := range args[1:] {
-		elems[i] = field(h, name)
+		elems[i] = Null()
+		if h != nil {
+			if v, ok := h.Get(name); ok {
+				elems[i] = Bulk(clone(v))
+			}
+		}
 	}
 	return Array(elems)
 }
@@ -89,6 +97,19 @@ func (x *execution) fields(key []byte, names, values bool) ([]Result, *Result) {
 	elems := []Result{}
 	ref, found, bad := x.getTyped(key, store.TypeHash)
 	if bad != nil || !found {
+		return elems, bad
+	}
+	size := int64(0)
+	ref.Hash().Each(func(name, value []byte) bool {
+		if names {
+			size += ReplyOverhead + int64(len(name))
+		}
+		if values {
+			size += ReplyOverhead + int64(len(value))
+		}
+		return true
+	})
+	if bad := x.fits(size); bad != nil {
 		return elems, bad
 	}
 	ref.Hash().Each(func(name, value []byte) bool {

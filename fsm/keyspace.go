@@ -161,6 +161,8 @@ type execution struct {
 	// without repetition, ascending.
 	slot            uint16
 	keySlots, locks []uint16
+	// refs is room for the entries that a command found.
+	refs []store.Ref
 }
 
 func (x *execution) begin(k *Keyspace, ctx *Ctx, s *Spec, set *settings) {
@@ -187,7 +189,7 @@ func (x *execution) served() (Result, bool) {
 	for _, slot := range x.locks {
 		if s := &x.k.slots[slot]; !s.owned {
 			return Error(CodeSlotMoved, TextSlotMoved), false
-		} else if s.frozen {
+		} else if s.frozen || x.ctx.writes.holds(slot) {
 			return Error(CodeSlotFrozen, TextSlotFrozen), false
 		}
 	}
@@ -209,7 +211,7 @@ func (x *execution) write(cmd *Command) Result {
 		return Error(CodeOOM, TextOOM)
 	}
 	res := x.spec.run(x, cmd.Args)
-	if tokened {
+	if tokened && res.Code != CodeReplyRoom && res.Code != CodeSlotFrozen {
 		x.recordToken(&cmd.Token, &res)
 	}
 	return res

@@ -27,7 +27,9 @@ func runKVGet(x *execution, args [][]byte) Result {
 	}
 	value, pttl := Null(), int64(-1)
 	if ref.Type() == store.TypeString {
-		value = Bulk(clone(ref.Bytes()))
+		if value = x.bulk(ref.Bytes()); value.Kind != KindBulk {
+			return value
+		}
 	}
 	if at := ref.ExpireAt(); at != 0 {
 		pttl = at - x.now

@@ -13,8 +13,8 @@ func listRows() []Spec {
 	return []Spec{
 		one(OpLPush, "LPUSH", -3, CatList|CatFast, runPush).grows(),
 		one(OpRPush, "RPUSH", -3, CatList|CatFast, runPush).grows(),
-		one(OpLPop, "LPOP", -2, CatList|CatFast, runPop).write().verified(verifyPop("lpop")),
-		one(OpRPop, "RPOP", -2, CatList|CatFast, runPop).write().verified(verifyPop("rpop")),
+		one(OpLPop, "LPOP", -2, CatList|CatFast, runPop).write().replies().verified(verifyPop("lpop")),
+		one(OpRPop, "RPOP", -2, CatList|CatFast, runPop).write().replies().verified(verifyPop("rpop")),
 		one(OpLLen, "LLEN", 2, CatList|CatFast, runLLen).read(),
 		one(OpLRange, "LRANGE", 4, CatList|CatSlow, runLRange).read().verified(ints(1, 2)),
 		one(OpLIndex, "LINDEX", 3, CatList|CatSlow, runLIndex).read(),
@@ -77,6 +77,13 @@ func runPop(x *execution, args [][]byte) Result {
 		}
 	}
 	n := int(min(count, int64(ref.List().Len())))
+	lo, hi := 0, n
+	if x.spec.Op == OpRPop {
+		lo, hi = ref.List().Len()-n, ref.List().Len()
+	}
+	if bad := x.fits(rangeSize(ref.List(), lo, hi)); bad != nil {
+		return *bad
+	}
 	elems := make([]Result, 0, n)
 	x.editList(args[0], func(l *store.List) {
 		for range n {
@@ -129,12 +136,24 @@ func runLRange(x *execution, args [][]byte) Result {
 	}
 	l := ref.List()
 	lo, hi := span(args[1], args[2], l.Len())
+	if bad := x.fits(rangeSize(l, lo, hi)); bad != nil {
+		return *bad
+	}
 	elems := make([]Result, 0, hi-lo)
 	l.Range(lo, hi, func(v []byte) bool {
 		elems = append(elems, Bulk(clone(v)))
 		return true
 	})
 	return Array(elems)
+}
+
+// rangeSize is the size of a reply with the elements of [lo, hi).
+func rangeSize(l *store.List, lo, hi int) (n int64) {
+	l.Range(lo, hi, func(v []byte) bool {
+		n += ReplyOverhead + int64(len(v))
+		return true
+	})
+	return n
 }
 
 // position finds the element that an index of Redis names. Redis reads the index only after it found
@@ -166,7 +185,7 @@ func runLIndex(x *execution, args [][]byte) Result {
 	if !inside {
 		return Null()
 	}
-	return Bulk(clone(ref.List().Index(i)))
+	return x.bulk(ref.List().Index(i))
 }
 
 func runLSet(x *execution, args [][]byte) Result {

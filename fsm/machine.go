@@ -241,9 +241,13 @@ func (m *Machine) applySub(ctx *Ctx, l *EntrySub, sub *Sub) error {
 // non-nil cache it also appends the replies as sessions keep them, and returns it.
 func (m *Machine) execute(ctx *Ctx, l *EntrySub, sub *Sub, cache []byte) ([]byte, error) {
 	body, read := l.Body, 0
+	ctx.writes.reset()
 	if sub != nil {
 		sub.Results = make([]Result, l.Writes)
 		sub.ReadResults = make([]Result, len(sub.Reads))
+		if ctx.room = sub.Room; ctx.room == nil && len(sub.Reads) > 0 {
+			ctx.room = &Room{Free: MaxReply}
+		}
 	}
 	for i := range l.Writes {
 		if sub != nil {
@@ -274,10 +278,13 @@ func (m *Machine) execute(ctx *Ctx, l *EntrySub, sub *Sub, cache []byte) ([]byte
 	return cache, nil
 }
 
-// attached runs the reads that stand behind done writes, from number read on.
+// attached runs the reads that stand behind done writes, from number read on. Those that find no room,
+// and all behind them, keep KindNone.
 func (m *Machine) attached(ctx *Ctx, sub *Sub, read, done int) int {
 	for ; read < len(sub.Reads) && sub.Reads[read].After <= done; read++ {
-		sub.ReadResults[read] = m.query(ctx, &sub.Reads[read].Cmd)
+		if !ctx.room.Short {
+			sub.ReadResults[read] = m.query(ctx, &sub.Reads[read].Cmd)
+		}
 	}
 	return read
 }
@@ -295,17 +302,25 @@ func (m *Machine) run(ctx *Ctx, cmd *Command) (Result, error) {
 	if s.Op < firstStateOp {
 		return m.runShell(s, cmd)
 	}
+	ctx.writes.cmd = cmd.Room
 	return m.state.Run(ctx, cmd), nil
 }
 
 // Query answers reads at the present state; the caller has fenced. Arguments are not kept; results
 // belong to the caller; len(out) == len(cmds). wall is the caller's wall clock in milliseconds, and due
 // tells that a key was met which is past its deadline by wall and not yet by the log clock: the caller
-// should ask for a tick.
-func (m *Machine) Query(cmds []Command, out []Result, wall int64) (due bool) {
-	ctx := Ctx{Wall: wall, m: m}
+// should ask for a tick. room bounds the replies; nil means MaxBatchReply, of which nobody keeps account.
+// The first command that finds no room is not answered, and none behind it: out has KindNone for them.
+func (m *Machine) Query(cmds []Command, out []Result, wall int64, room *Room) (due bool) {
+	ctx := Ctx{Wall: wall, m: m, room: room}
+	if room == nil {
+		ctx.room = &Room{Free: MaxReply}
+	}
 	for i := range cmds {
-		out[i] = m.query(&ctx, &cmds[i])
+		if out[i] = m.query(&ctx, &cmds[i]); ctx.room.Short {
+			clear(out[i:])
+			break
+		}
 	}
 	return ctx.due
 }

@@ -88,7 +88,7 @@ func TestMachineRefusesMisuse(t *testing.T) {
 	var fatal, defect error
 	m := NewMachine(counterTable(), &counter{}, Options{Fatal: func(err error) { fatal = err }, Defect: func(err error) { defect = err }})
 	var out [1]Result
-	m.Query([]Command{{Op: opCount, Args: bytesOf("panic")}}, out[:], 0)
+	m.Query([]Command{{Op: opCount, Args: bytesOf("panic")}}, out[:], 0, nil)
 	if !out[0].IsError() || defect == nil || fatal != nil {
 		t.Errorf("a read that panics: %s, defect %v, fatal %v", show(out[0]), defect, fatal)
 	}
@@ -402,7 +402,7 @@ func TestOtherState(t *testing.T) {
 		m.Apply(index, 1, entryOf(Header{Clock: testClock}, s), []*Sub{s})
 	}
 	var out [1]Result
-	m.Query([]Command{{Op: opCount, Args: bytesOf("x")}}, out[:], 0)
+	m.Query([]Command{{Op: opCount, Args: bytesOf("x")}}, out[:], 0, nil)
 	if out[0].Int != 2 || s.Results[1].Int != int64(m.Version()) {
 		t.Errorf("counted %d, last reply %s", out[0].Int, show(s.Results[1]))
 	}

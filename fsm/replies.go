@@ -23,6 +23,8 @@ const (
 	TextStringTooBig  = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 	TextKeyTooBig     = "ERR key exceeds maximum allowed size"
 	TextCommandTooBig = "ERR command exceeds maximum allowed size"
+	TextReplyTooBig   = "ERR reply exceeds maximum allowed size"
+	TextReplyRoom     = "TRYAGAIN no room for the reply"
 	TextTooManyArgs   = "ERR too many arguments"
 	TextInvalidCursor = "ERR invalid cursor"
 	TextOOM           = "OOM command not allowed when used memory > 'maxmemory'."
@@ -136,7 +138,7 @@ func fail(text string) (Result, bool) {
 		code = CodeNoSuchKey
 	case TextIndexRange, TextOffsetRange:
 		code = CodeOutOfRange
-	case TextStringTooBig, TextKeyTooBig, TextCommandTooBig, TextTooManyArgs:
+	case TextStringTooBig, TextKeyTooBig, TextCommandTooBig, TextTooManyArgs, TextReplyTooBig:
 		code = CodeTooBig
 	}
 	return Error(code, text), false

@@ -48,6 +48,7 @@ const (
 	CodeCrossSlot    Code = 15 // keys of one command in several slots
 	CodeTokenExpired Code = 16 // the token's sequence is below the record kept: outcome unknown
 	CodeReplyDropped Code = 17 // applied, but the cached reply was too large to keep
+	CodeReplyRoom    Code = 18 // the reply of this write needs more room (Command.Room): make it and retry
 )
 
 // Result is a command's answer. It never aliases the store or a log entry: its bytes belong to

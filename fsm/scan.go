@@ -15,6 +15,13 @@ const (
 // defaultScanCount is SCAN's COUNT when none is given.
 const defaultScanCount = 10
 
+const (
+	// scanBytes is the size of the keys found at which SCAN stops, whatever COUNT says.
+	scanBytes = 512 << 10
+	// scanStep is how many keys it looks at between two looks at that size.
+	scanStep = 8
+)
+
 // maxScanCount bounds the keys that one call looks at, whatever COUNT says.
 const maxScanCount = 10_000
 
@@ -77,9 +84,12 @@ func verifyScan(args [][]byte, _ *Limits) (Result, bool) {
 // stops at the first slot that is not owned: its owner goes on there.
 func runScan(x *execution, args [][]byte) Result {
 	o, _ := parseScan(args)
+	if bad := x.fits(min(int64(o.count)*(MaxKeyBytes+ReplyOverhead), scanBytes+scanStep*MaxKeyBytes)); bad != nil {
+		return *bad
+	}
 	s := scan{x: x, o: &o, left: o.count}
 	slot, position := int(o.cursor>>store.PositionBits), o.cursor&positionLimit
-	for first := true; slot < Slots && s.left > 0; first = false {
+	for first := true; slot < Slots && s.left > 0 && s.size < scanBytes; first = false {
 		next, bad := s.slot(uint16(slot), position)
 		if bad != nil && first {
 			return *bad
@@ -103,6 +113,7 @@ type scan struct {
 	x    *execution
 	o    *scanOptions
 	left int
+	size int // of keys
 	keys []Result
 }
 
@@ -116,13 +127,19 @@ func (s *scan) slot(slot uint16, position uint64) (next uint64, bad *Result) {
 		return 0, &res
 	}
 	now := s.x.ctx.Now()
-	return st.Scan(slot, position, s.left, func(key []byte, r store.Ref) {
-		s.left--
-		if !r.Dead(now) && s.o.accepts(key, r) {
-			s.x.ctx.NoteDue(r.ExpireAt())
-			s.keys = append(s.keys, Bulk(clone(key)))
+	for {
+		position = st.Scan(slot, position, min(s.left, scanStep), func(key []byte, r store.Ref) {
+			s.left--
+			if !r.Dead(now) && s.o.accepts(key, r) {
+				s.x.ctx.NoteDue(r.ExpireAt())
+				s.keys = append(s.keys, Bulk(clone(key)))
+				s.size += ReplyOverhead + len(key)
+			}
+		})
+		if position == 0 || s.left <= 0 || s.size >= scanBytes {
+			return position, nil
 		}
-	}), nil
+	}
 }
 
 func (o *scanOptions) accepts(key []byte, r store.Ref) bool {

@@ -152,6 +152,9 @@ func cachePrealloc(writes int) int { return min(8*writes, MaxCachedReplies) + 1 
 // kept as CodeReplyDropped without its text.
 func appendCached(cache []byte, res *Result) []byte {
 	n := len(cache)
+	if len(res.Str) > MaxCachedReplies || len(res.Elems) > MaxCachedReplies {
+		return appendDropped(cache)
+	}
 	cache = AppendResult(cache, res)
 	if len(cache) <= MaxCachedReplies {
 		return cache

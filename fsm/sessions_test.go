@@ -136,7 +136,7 @@ func TestReplyDropped(t *testing.T) {
 	id := tm.open()
 	tm.do("SET", "big", strings.Repeat("v", MaxCachedReplies))
 	tm.do("SET", "fits", strings.Repeat("v", MaxCachedReplies/2))
-	getset := func(key string) Command { return Command{Op: OpGetSet, Args: bytesOf(key, "new")} }
+	getset := func(key string) Command { return Command{Op: OpGetSet, Args: bytesOf(key, "new"), Room: MaxReply} }
 	cmds := []Command{getset("fits"), getset("big"), incr("n")}
 	first := tm.send(id, 1, 1, cmds...)
 	if len(first.Results[1].Str) != MaxCachedReplies {

@@ -196,7 +196,9 @@ func runSet(x *execution, args [][]byte) Result {
 		if res = Null(); found && ref.Type() != store.TypeString {
 			return Error(CodeWrongType, TextWrongType)
 		} else if found {
-			res = Bulk(clone(ref.Bytes()))
+			if res = x.bulk(ref.Bytes()); res.IsError() {
+				return res
+			}
 		}
 	}
 	if o.conditional && currentVersion(ref, found) != o.ifVersion {
@@ -262,8 +264,10 @@ func runGetEx(x *execution, args [][]byte) Result {
 	if o.persist {
 		at = 0
 	}
-	res := Bulk(clone(ref.Bytes()))
-	x.expire(args[0], at)
+	res := x.bulk(ref.Bytes())
+	if !res.IsError() {
+		x.expire(args[0], at)
+	}
 	return res
 }
 

@@ -47,6 +47,8 @@ type Spec struct {
 	Write   bool // goes through the log
 	DenyOOM bool // may grow memory: refused when memory or disk is short
 	Chance  bool // draws from the entry's seed
+	// Replies marks a write that may answer with data: see Answers.
+	Replies bool
 	// Internal commands are proposed by the cluster itself: an edge treats them as unknown.
 	Internal bool
 	Join     Join
@@ -74,6 +76,20 @@ func (s *Spec) KeyRange(n int) (first, end, step int) {
 		end = n + 1 + s.LastKey
 	}
 	return s.FirstKey - 1, min(end, n), s.KeyStep
+}
+
+// Answers tells whether a write with these arguments answers with data, so that its reply takes up to
+// Command.Room or WriteReply bytes. The replies of other writes are small.
+func (s *Spec) Answers(args [][]byte) bool {
+	if !s.Replies || s.Op != OpSet {
+		return s.Replies
+	}
+	for _, word := range args[min(2, len(args)):] {
+		if equalFold(word, "GET") {
+			return true
+		}
+	}
+	return false
 }
 
 // Keys iterates over the keys among args, with their index in args. The keys alias args.

@@ -65,6 +65,11 @@ type Ctx struct {
 	// Wall is the reader's wall clock in milliseconds, 0 when not asked about due keys.
 	Wall int64
 
+	// room bounds the replies of reads; nil while no read runs.
+	room *Room
+	// writes bounds the replies of the Sub's writes.
+	writes writeRoom
+
 	due bool
 	m   *Machine
 	x   *execution // room of a Query

@@ -11,9 +11,9 @@ import (
 func stringRows() []Spec {
 	return []Spec{
 		one(OpGet, "GET", 2, CatString|CatFast, runGet).read(),
-		one(OpSet, "SET", -3, CatString|CatSlow, runSet).grows().verified(verifySet),
-		one(OpGetDel, "GETDEL", 2, CatString|CatFast, runGetDel).write(),
-		one(OpGetEx, "GETEX", -2, CatString|CatFast, runGetEx).write().verified(verifyGetEx),
+		one(OpSet, "SET", -3, CatString|CatSlow, runSet).grows().replies().verified(verifySet),
+		one(OpGetDel, "GETDEL", 2, CatString|CatFast, runGetDel).write().replies(),
+		one(OpGetEx, "GETEX", -2, CatString|CatFast, runGetEx).write().replies().verified(verifyGetEx),
 		many(OpMGet, "MGET", -2, 1, CatString|CatFast, runMGet).read().joined(JoinArray),
 		many(OpMSet, "MSET", -3, 2, CatString|CatSlow, runMSet).grows().joined(JoinStatus).verified(verifyPairs("mset")),
 		one(OpIncr, "INCR", 2, CatString|CatFast, runIncr).grows(),
@@ -27,7 +27,7 @@ func stringRows() []Spec {
 		one(OpSetEx, "SETEX", 4, CatString|CatSlow, runSetEx).grows().verified(verifySetEx("SETEX", ttlEX)),
 		one(OpPSetEx, "PSETEX", 4, CatString|CatSlow, runSetEx).grows().verified(verifySetEx("PSETEX", ttlPX)),
 		one(OpSetNX, "SETNX", 3, CatString|CatFast, runSetNX).grows(),
-		one(OpGetSet, "GETSET", 3, CatString|CatFast, runGetSet).grows(),
+		one(OpGetSet, "GETSET", 3, CatString|CatFast, runGetSet).grows().replies(),
 		many(OpMSetNX, "MSETNX", -3, 2, CatString|CatSlow, runMSetNX).grows().verified(verifyPairs("msetnx")),
 	}
 }
@@ -40,7 +40,7 @@ func runGet(x *execution, args [][]byte) Result {
 	if !found {
 		return Null()
 	}
-	return Bulk(clone(ref.Bytes()))
+	return x.bulk(ref.Bytes())
 }
 
 func runGetDel(x *execution, args [][]byte) Result {
@@ -51,19 +51,34 @@ func runGetDel(x *execution, args [][]byte) Result {
 	if !found {
 		return Null()
 	}
-	res := Bulk(clone(ref.Bytes()))
-	x.k.st.Delete(x.slot, args[0])
+	res := x.bulk(ref.Bytes())
+	if !res.IsError() {
+		x.k.st.Delete(x.slot, args[0])
+	}
 	return res
 }
 
 func runMGet(x *execution, args [][]byte) Result {
-	elems := make([]Result, len(args))
+	size := int64(0)
+	x.refs = x.refs[:0]
 	for i, key := range args {
 		x.slot = x.keySlots[i]
-		if ref, found := x.get(key); found && ref.Type() == store.TypeString {
-			elems[i] = Bulk(clone(ref.Bytes()))
+		ref, found := x.get(key)
+		if size += ReplyOverhead; found && ref.Type() == store.TypeString {
+			size += int64(len(ref.Bytes()))
 		} else {
-			elems[i] = Null()
+			ref = store.Ref{}
+		}
+		x.refs = append(x.refs, ref)
+	}
+	defer clear(x.refs)
+	if bad := x.fits(size); bad != nil {
+		return *bad
+	}
+	elems := make([]Result, len(args))
+	for i, ref := range x.refs {
+		if elems[i] = Null(); ref != (store.Ref{}) {
+			elems[i] = Bulk(clone(ref.Bytes()))
 		}
 	}
 	return Array(elems)
@@ -215,7 +230,7 @@ func runGetRange(x *execution, args [][]byte) Result {
 	if start > end {
 		return Bulk([]byte{})
 	}
-	return Bulk(clone(b[start : end+1]))
+	return x.bulk(b[start : end+1])
 }
 
 // clampRange turns an index from the end into one from the start, at least 0.

@@ -47,6 +47,8 @@ type Sub struct {
 	Body []byte
 	// Reads in ascending order of After. Their arguments stay valid until done.
 	Reads []AttachedRead
+	// Room bounds the replies of Reads; nil means MaxBatchReply.
+	Room *Room
 
 	// Status and below are filled by Apply.
 	Status SubStatus

@@ -26,7 +26,10 @@ func (x *execution) replay(t *Token) (Result, bool) {
 // too large to keep.
 func (x *execution) recordToken(t *Token, res *Result) {
 	rec := store.TokenRecord{Seq: t.Seq, Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.now}
-	if rec.Reply = AppendResult(nil, res); len(rec.Reply) > store.MaxTokenReply {
+	if ReplySize(res) <= store.MaxTokenReply+ReplyOverhead {
+		rec.Reply = AppendResult(nil, res)
+	}
+	if n := len(rec.Reply); n == 0 || n > store.MaxTokenReply {
 		rec.Reply, rec.Code = nil, uint8(CodeReplyDropped)
 	}
 	x.k.st.PutToken(x.slot, t.Client, rec)

@@ -145,8 +145,8 @@ type Machine interface {
 	Apply(index, term uint64, data []byte, subs []*fsm.Sub)
 	// Advance notes an entry without data for the machine.
 	Advance(index, term uint64)
-	// Query answers reads from the present state; due asks for a tick.
-	Query(cmds []fsm.Command, out []fsm.Result, wall int64) (due bool)
+	// Query answers reads from the present state, as many as room has room for; due asks for a tick.
+	Query(cmds []fsm.Command, out []fsm.Result, wall int64, room *fsm.Room) (due bool)
 	// View freezes the state in constant time.
 	View() (*fsm.View, error)
 	// Restore verifies the whole stream, then replaces the state. An error that is

@@ -73,18 +73,19 @@ func (g *Group) Replica() uint64 { return g.replica }
 // proposed, and the machine answers them SubGap.
 func (g *Group) Submit(sub *fsm.Sub, done func(*fsm.Sub, error)) { g.prop.submit(sub, done) }
 
-// Read takes the read fence and answers cmds into out, linearizably, on the caller's goroutine.
-func (g *Group) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result) error {
+// Read takes the read fence and answers cmds into out, linearizably, on the caller's goroutine. room
+// bounds the replies, as fsm.Machine.Query says.
+func (g *Group) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error {
 	if _, err := g.Fence(ctx); err != nil {
 		return err
 	}
-	g.ReadStale(cmds, out)
+	g.ReadStale(cmds, out, room)
 	return nil
 }
 
 // ReadStale answers cmds from this replica's state as it is.
-func (g *Group) ReadStale(cmds []fsm.Command, out []fsm.Result) {
-	due := g.machine.Query(cmds, out, g.n.h.Wall.Now().UnixMilli())
+func (g *Group) ReadStale(cmds []fsm.Command, out []fsm.Result, room *fsm.Room) {
+	due := g.machine.Query(cmds, out, g.n.h.Wall.Now().UnixMilli(), room)
 	if due && g.IsLeader() {
 		g.prop.requestTick()
 	}

@@ -303,7 +303,7 @@ func (n *testNode) set(key, value string) error {
 // get reads through the fence.
 func (n *testNode) get(ctx context.Context, key string) (string, error) {
 	out := make([]fsm.Result, 1)
-	if err := n.group.Read(ctx, []fsm.Command{getCmd(key)}, out); err != nil {
+	if err := n.group.Read(ctx, []fsm.Command{getCmd(key)}, out, nil); err != nil {
 		return "", err
 	}
 	return string(out[0].Str), nil
@@ -312,7 +312,7 @@ func (n *testNode) get(ctx context.Context, key string) (string, error) {
 // local reads the replica's own state.
 func (n *testNode) local(key string) string {
 	out := make([]fsm.Result, 1)
-	n.group.ReadStale([]fsm.Command{getCmd(key)}, out)
+	n.group.ReadStale([]fsm.Command{getCmd(key)}, out, nil)
 	return string(out[0].Str)
 }
 

@@ -131,7 +131,7 @@ func BenchmarkRead(b *testing.B) {
 				wg.Go(func() {
 					cmds, out := []fsm.Command{getCmd("k")}, make([]fsm.Result, 1)
 					for left.Add(-1) >= 0 {
-						if err := lead.group.Read(b.Context(), cmds, out); err != nil {
+						if err := lead.group.Read(b.Context(), cmds, out, nil); err != nil {
 							b.Error(err)
 						}
 					}

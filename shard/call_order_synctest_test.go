@@ -14,7 +14,7 @@ import (
 // readableGroup is a manualGroup whose every read finds "new".
 type readableGroup struct{ manualGroup }
 
-func (g *readableGroup) Read(_ context.Context, cmds []fsm.Command, out []fsm.Result) error {
+func (g *readableGroup) Read(_ context.Context, cmds []fsm.Command, out []fsm.Result, _ *fsm.Room) error {
 	for i := range cmds {
 		out[i] = fsm.Bulk([]byte("new"))
 	}

@@ -278,7 +278,7 @@ func (c *testCluster) check(from, to int) {
 					continue
 				}
 				out := make([]fsm.Result, 1)
-				if err := r.group.Read(c.ctx(5*time.Second), []fsm.Command{{Op: fsm.OpGet, Args: [][]byte{key}}}, out); err != nil {
+				if err := r.group.Read(c.ctx(5*time.Second), []fsm.Command{{Op: fsm.OpGet, Args: [][]byte{key}}}, out, nil); err != nil {
 					return err
 				}
 				if string(out[0].Str) != string(key) {

@@ -8,7 +8,8 @@
 // group alone. A replica number of a group is issued once. A replica's data are deleted only after
 // the control group forgot the replica, which happens only after it left the group's own
 // membership. A router that is behind costs a hop, never a wrong answer: ownership is checked again
-// where a command runs. DESIGN.md in this folder holds the membership protocol: its steps, and what
+// where a command runs. The memory of commands and of replies is asked for before it is taken, from
+// budgets with names (LANES.md). DESIGN.md in this folder holds the membership protocol: its steps, and what
 // becomes of each when a node dies in the middle.
 //
 // Concurrency: every exported method may be called from any goroutine. Readers see the control

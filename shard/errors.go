@@ -140,6 +140,8 @@ const (
 	retryAtOnce verdict = 14
 	retryMoved  verdict = 15
 	retryFrozen verdict = 16
+	// shortOfRoom: there was no memory for the reply, and the command did not run.
+	shortOfRoom verdict = 17
 	// lost: nothing is known.
 	lost verdict = 255
 )
@@ -201,7 +203,7 @@ func (v verdict) kind() Kind {
 	switch v {
 	case refusedNotLeader, refusedNoReplica, notSent:
 		return KindNotLeader
-	case refusedOverloaded, refusedOrder:
+	case refusedOverloaded, refusedOrder, shortOfRoom:
 		return KindOverloaded
 	case refusedNoSpace:
 		return KindNoSpace

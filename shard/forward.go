@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/kvorum/kvorum/fsm"
@@ -36,14 +37,20 @@ type forwardRequest struct {
 	Session, Seq, Low uint64
 	// Timeout bounds the work at the leader, in whole milliseconds on the wire; read.
 	Timeout time.Duration
+	// Room is what the replies of reads may take, in bytes; read and write.
+	Room int64
 	// Count counts the commands in Body.
 	Count int
 	Body  []byte
 	// Reads are attached reads; write.
 	Reads []fsm.AttachedRead
 
-	// mine: this frame had its turn; not on the wire.
+	// mine: this frame had its turn; not on the wire, as what follows.
 	mine bool
+	// room is for the replies of reads; answers and turn are what the frame holds beside it.
+	room    fsm.Room
+	answers int64
+	turn    bool
 }
 
 func appendForwardRequest(dst []byte, q *forwardRequest) []byte {
@@ -67,6 +74,7 @@ func appendForwardRequest(dst []byte, q *forwardRequest) []byte {
 	if q.Kind == forwardOpen {
 		return dst
 	}
+	dst = be.AppendUint32(dst, uint32(min(max(q.Room, 0), fsm.MaxReply)))
 	if q.Kind == forwardWrite {
 		dst = be.AppendUint64(dst, q.Session)
 		dst = be.AppendUint64(dst, q.Seq)
@@ -101,6 +109,9 @@ func parseForwardRequest(src []byte) (forwardRequest, error) {
 		q.Incarnation, q.Stream, q.Position = d.uint64(), d.uint64(), d.uint64()
 	default:
 		d.bad = true
+	}
+	if q.Kind != forwardOpen {
+		q.Room = min(int64(d.uint32()), fsm.MaxReply)
 	}
 	if q.Kind == forwardWrite {
 		q.Session, q.Seq, q.Low = d.uint64(), d.uint64(), d.uint64()
@@ -142,8 +153,9 @@ func (d *frame) attached() fsm.AttachedRead {
 	return fsm.AttachedRead{After: after, Cmd: cmd}
 }
 
-// maxReplyBytes bounds the results in one reply frame; the first result always fits.
-const maxReplyBytes = 32 << 20
+// maxReplyBytes bounds the results in one reply frame. Those of the writes always fit: they are bounded
+// where they run.
+const maxReplyBytes = fsm.MaxReply + 1<<20
 
 // appendForwardReply appends the answer to a request of kind: a refusal, or sub with its results.
 func appendForwardReply(dst []byte, kind byte, v verdict, hint raftnode.Hint, sub *fsm.Sub) []byte {
@@ -161,12 +173,21 @@ func appendForwardReply(dst []byte, kind byte, v verdict, hint raftnode.Hint, su
 	dropped := fsm.Result{} // a read that does not fit is answered as not run
 	if kind == forwardWrite {
 		dst = be.AppendUint64(append(dst, byte(sub.Status)), sub.Next)
-		dropped = fsm.Error(fsm.CodeReplyDropped, fsm.TextReplyDropped)
+		dropped = fsm.Error(fsm.CodeReplyDropped, fsm.TextReplyDropped) // a guard: they do fit
 	}
 	if kind == forwardWrite && sub.Status != fsm.SubApplied {
 		return dst
 	}
-	left := maxReplyBytes
+	left, size := maxReplyBytes, int64(0)
+	for i := range sub.Results {
+		size += fsm.ReplySize(&sub.Results[i])
+	}
+	for i := range sub.ReadResults {
+		size += fsm.ReplySize(&sub.ReadResults[i])
+	}
+	if size > freeReply {
+		dst = slices.Grow(dst, int(size)) // once: growing would copy it many times over
+	}
 	dst = appendResults(dst, sub.Results, &left, &dropped)
 	if kind == forwardWrite {
 		dst = appendResults(dst, sub.ReadResults, &left, &fsm.Result{})
@@ -175,17 +196,21 @@ func appendForwardReply(dst []byte, kind byte, v verdict, hint raftnode.Hint, su
 }
 
 // appendResults writes results while they fit into left bytes, and dropped in the place of the
-// others. The first result of a reply always fits.
+// others. Results are let go as soon as they are written.
 func appendResults(dst []byte, results []fsm.Result, left *int, dropped *fsm.Result) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(results)))
 	for i := range results {
 		from := len(dst)
 		dst = fsm.AppendResult(dst, &results[i])
-		if n := len(dst) - from; n <= *left || *left == maxReplyBytes {
+		if n := len(dst) - from; n <= *left {
 			*left -= n
+			results[i] = fsm.Result{}
 			continue
 		}
 		dst = fsm.AppendResult(dst[:from], dropped)
+		if dropped.Kind == fsm.KindNone {
+			*left = 0 // no read is answered before an earlier one
+		}
 	}
 	return dst
 }

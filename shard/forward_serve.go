@@ -66,6 +66,7 @@ func (r *Router) handleForward(ctx context.Context, from string, req []byte) ([]
 	default:
 		err = r.serveWrite(ctx, local, in, &q, &sub)
 	}
+	defer func() { r.serving.giveBack(q.answers+q.room.Held, q.turn) }()
 	v, hint := classify(err)
 	switch {
 	case q.Kind == forwardRead && v == lost:
@@ -90,7 +91,7 @@ func (r *Router) serveWrite(ctx context.Context, local localGroup, in *inbound, 
 	}
 	q.mine = true
 	done := make(chan error, 1)
-	err := r.prepare(local, q, sub)
+	err := r.prepare(ctx, local, q, sub)
 	if err == nil {
 		local.Submit(sub, func(_ *fsm.Sub, err error) { done <- err })
 	}
@@ -111,7 +112,7 @@ func (r *Router) serveWrite(ctx context.Context, local localGroup, in *inbound, 
 }
 
 // prepare makes the Sub of a frame, or says why there is none.
-func (r *Router) prepare(local localGroup, q *forwardRequest, sub *fsm.Sub) error {
+func (r *Router) prepare(ctx context.Context, local localGroup, q *forwardRequest, sub *fsm.Sub) error {
 	if h := local.Leader(); !local.IsLeader() && h.Node != r.cfg.Self {
 		return raftnode.ErrNotLeader{Hint: h}
 	}
@@ -120,27 +121,40 @@ func (r *Router) prepare(local localGroup, q *forwardRequest, sub *fsm.Sub) erro
 		*sub = fsm.Sub{Writes: 1, Body: fsm.AppendCommand(nil, &open)}
 		return nil
 	}
-	if !r.acceptable(q) {
+	answers, ok := r.acceptable(q)
+	if !ok {
 		return &refusal{verdict: refusedInvalid}
 	}
+	if answers > 0 {
+		if !r.serving.shared.acquire(handlerTime{ctx}, answers) {
+			return &refusal{verdict: refusedOverloaded}
+		}
+		q.answers = answers
+	}
 	*sub = fsm.Sub{Session: q.Session, Seq: q.Seq, Low: q.Low, Writes: q.Count, Body: q.Body, Reads: q.Reads}
+	if len(q.Reads) > 0 {
+		q.room = fsm.Room{Most: q.Room, Free: freeReply, Ledger: &r.serving}
+		sub.Room = &q.room
+	}
 	return nil
 }
 
-// acceptable checks the commands of a frame as far as the frontend must have checked them.
-func (r *Router) acceptable(q *forwardRequest) bool {
-	if fsm.ValidateBody(r.cfg.Table, q.Body, q.Count) != nil {
-		return false
+// acceptable checks the commands of a frame as far as the frontend must have checked them, and tells
+// how much the replies of its writes may take.
+func (r *Router) acceptable(q *forwardRequest) (answers int64, ok bool) {
+	answers, err := fsm.ValidateBody(r.cfg.Table, q.Body, q.Count)
+	if err != nil {
+		return 0, false
 	}
 	after := 0
 	for i := range q.Reads {
 		rd := &q.Reads[i]
 		if rd.After < after || rd.After > q.Count || !r.isRead(&rd.Cmd) {
-			return false
+			return 0, false
 		}
 		after = rd.After
 	}
-	return true
+	return answers, true
 }
 
 func (r *Router) isRead(cmd *fsm.Command) bool {
@@ -160,7 +174,18 @@ func (r *Router) serveRead(ctx context.Context, local localGroup, q *forwardRequ
 	ctx, cancel := context.WithTimeout(ctx, q.Timeout)
 	defer cancel()
 	sub.Results = make([]fsm.Result, q.Count)
-	return local.Read(ctx, cmds, sub.Results)
+	q.room = fsm.Room{Most: q.Room, Free: freeReply, Ledger: &r.serving}
+	err := local.Read(ctx, cmds, sub.Results, &q.room)
+	if err != nil || !q.room.Short || q.room.Used > 0 || q.Room <= frameReply {
+		return err
+	}
+	// The frontend made much room for the first command, and there was none here.
+	if !r.serving.turns.acquire(handlerTime{ctx}, fsm.MaxReply) {
+		return &refusal{verdict: refusedOverloaded}
+	}
+	q.turn = true
+	q.room = fsm.Room{Most: q.Room, Free: fsm.MaxReply}
+	return local.Read(ctx, cmds, sub.Results, &q.room)
 }
 
 // enter takes credit for a frame; false when there is none left.

@@ -86,7 +86,8 @@ func TestForwardFrames(t *testing.T) {
 	}
 }
 
-// TestReplyBounds: a reply carries at most maxReplyBytes of results, but always the first.
+// TestReplyBounds: a reply carries at most maxReplyBytes of results, and behind a read that does not fit
+// no other.
 func TestReplyBounds(t *testing.T) {
 	big := fsm.Bulk(make([]byte, maxReplyBytes-5))
 	huge := fsm.Bulk(make([]byte, maxReplyBytes+1))
@@ -99,8 +100,8 @@ func TestReplyBounds(t *testing.T) {
 	}{
 		{"all fit", forwardRead, []fsm.Result{big}, []fsm.Kind{fsm.KindBulk}},
 		{"second does not", forwardRead, []fsm.Result{big, small}, []fsm.Kind{fsm.KindBulk, fsm.KindNone}},
-		{"first is over", forwardRead, []fsm.Result{huge, small}, []fsm.Kind{fsm.KindBulk, fsm.KindNone}},
-		{"second is over", forwardRead, []fsm.Result{small, huge, small}, []fsm.Kind{fsm.KindBulk, fsm.KindNone, fsm.KindBulk}},
+		{"first is over", forwardRead, []fsm.Result{huge, small}, []fsm.Kind{fsm.KindNone, fsm.KindNone}},
+		{"second is over", forwardRead, []fsm.Result{small, huge, small}, []fsm.Kind{fsm.KindBulk, fsm.KindNone, fsm.KindNone}},
 		{"write was done", forwardWrite, []fsm.Result{small, huge}, []fsm.Kind{fsm.KindBulk, fsm.KindError}},
 	} {
 		frame := appendForwardReply(nil, c.kind, answered, raftnode.Hint{}, &fsm.Sub{Status: fsm.SubApplied, Results: c.res})

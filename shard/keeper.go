@@ -308,7 +308,7 @@ func (k *keeper) ownership(v *View) (slots int, missing []uint16) {
 	var cover fsm.Cover
 	if !checked {
 		var out [1]fsm.Result
-		k.r.machine.Query([]fsm.Command{{Op: fsm.OpKVStats}}, out[:], 0)
+		k.r.machine.Query([]fsm.Command{{Op: fsm.OpKVStats}}, out[:], 0, nil)
 		if w, ok := fsm.ParseWhole(&out[0]); ok {
 			cover = w.Cover
 		}

@@ -225,7 +225,7 @@ func (l *lane) forward(b *batch, t target) {
 		Kind: forwardWrite, Group: l.rt.group, Incarnation: l.r.cfg.Incarnation,
 		Stream: l.stream, Position: l.position,
 		Session: b.sub.Session, Seq: b.sub.Seq, Low: b.sub.Low,
-		Count: b.sub.Writes, Body: b.sub.Body, Reads: b.sub.Reads,
+		Count: b.sub.Writes, Body: b.sub.Body, Reads: b.sub.Reads, Room: b.askRoom(l.r, len(b.sub.Reads) > 0),
 	}
 	if b == l.opening {
 		q.Kind, q.Body, q.Count = forwardOpen, nil, 0
@@ -240,6 +240,7 @@ func (l *lane) forward(b *batch, t target) {
 		defer cancel()
 		reply, err := l.r.cfg.Link.Call(ctx, t.node, raftnode.ClassForward, frame)
 		if err == nil {
+			b.frame = len(reply)
 			err = parseForwardReply(reply, q.Kind, &b.sub)
 		}
 		l.settle(b, err)

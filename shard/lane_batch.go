@@ -26,6 +26,10 @@ type unit struct {
 	// size is the length of all commands in log encoding.
 	size int64
 	rt   *route
+	// wide: commands in it were short of room, so that it asks for more. turn: it may use left bytes of
+	// its call's turn for replies. answers: writes in it answer with data.
+	wide, turn, answers bool
+	left                int64
 	// line is nil while no line ever took it.
 	line *line
 
@@ -55,6 +59,10 @@ type batch struct {
 	argv [][]byte
 	// size is what the batch holds of the budgets.
 	size int64
+	// room is what the replies of its reads may take; frame is the length of the reply from another node
+	// that they alias.
+	room  fsm.Room
+	frame int
 	// dead counts units that are to be taken out.
 	dead int
 	// sealed: no other unit may join.
@@ -74,16 +82,17 @@ type batch struct {
 }
 
 func (r *Router) newBatch() *batch {
-	if b, ok := r.batches.Get().(*batch); ok {
-		return b
+	b, ok := r.batches.Get().(*batch)
+	if !ok {
+		b = &batch{}
+		b.answer = func(_ *fsm.Sub, err error) { b.lane.settle(b, err) }
 	}
-	b := &batch{}
-	b.answer = func(_ *fsm.Sub, err error) { b.lane.settle(b, err) }
 	return b
 }
 
 // recycle keeps b's room for another batch. Nothing may refer to b any more.
 func (r *Router) recycle(b *batch) {
+	b.closeRoom(r)
 	if cap(b.sub.Body) > keepBodyBytes || cap(b.args) > keepBodyBytes {
 		return
 	}
@@ -116,6 +125,9 @@ func (b *batch) add(u *unit, reads bool) {
 			b.sub.Body = fsm.AppendCommand(b.sub.Body, it.cmd)
 			b.sub.Writes++
 		} else {
+			if b.sub.Room == nil {
+				b.sub.Room = b.openRoom(u.call.r)
+			}
 			b.attach(it.cmd)
 		}
 	}

@@ -24,7 +24,7 @@ func TestCompact(t *testing.T) {
 		var dead []bool
 		full := r.newBatch()
 		for range rapid.IntRange(1, 6).Draw(rt, "units") {
-			k := &call{}
+			k := &call{r: r}
 			u := &unit{call: k, first: -1, last: -1}
 			for range rapid.IntRange(1, 5).Draw(rt, "commands") {
 				c := cmd(rapid.SampledFrom([]fsm.Op{fsm.OpSet, fsm.OpGet, fsm.OpIncr}).Draw(rt, "op"), fmt.Sprint(len(units)))

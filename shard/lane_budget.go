@@ -23,9 +23,14 @@ type budgetWaiter struct {
 	ready chan struct{}
 }
 
+// sleeper waits for a channel; false when its time is over first.
+type sleeper interface {
+	sleep(ready <-chan struct{}) bool
+}
+
 // acquire takes n bytes, waiting until there is room or c's time is over; false means that nothing
 // was taken.
-func (b *budget) acquire(c *call, n int64) bool {
+func (b *budget) acquire(c sleeper, n int64) bool {
 	if b.waiting.Load() == 0 && b.try(n) {
 		return true
 	}

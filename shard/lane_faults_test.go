@@ -194,7 +194,7 @@ func (f *faultRun) check(t *testing.T) {
 		for i := range 3 {
 			key := keyOf(g, i)
 			out := make([]fsm.Result, 1)
-			raft.machine.Query([]fsm.Command{cmd(fsm.OpLRange, key, "0", "-1")}, out, 1)
+			raft.machine.Query([]fsm.Command{cmd(fsm.OpLRange, key, "0", "-1")}, out, 1, nil)
 			last := make(map[byte]int)
 			for at, e := range out[0].Elems {
 				v := string(e.Str)

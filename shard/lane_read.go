@@ -71,10 +71,12 @@ func (rd *reader) attempt(ctx context.Context, b *batch) {
 		rd.r.counts.forwarded.Add(1)
 		q := forwardRequest{
 			Kind: forwardRead, Group: rd.rt.group, Timeout: readTimeout, Count: b.sub.Writes, Body: b.sub.Body,
+			Room: b.askRoom(rd.r, true),
 		}
 		var reply []byte
 		reply, err = rd.r.cfg.Link.Call(ctx, t.node, raftnode.ClassForward, appendForwardRequest(nil, &q))
 		if err == nil {
+			b.frame = len(reply)
 			err = parseForwardReply(reply, forwardRead, &b.sub)
 		}
 	}

@@ -33,12 +33,12 @@ func (g *manualGroup) Submit(sub *fsm.Sub, done func(*fsm.Sub, error)) {
 	g.subs = append(g.subs, s)
 }
 
-func (g *manualGroup) Read(context.Context, []fsm.Command, []fsm.Result) error {
+func (g *manualGroup) Read(context.Context, []fsm.Command, []fsm.Result, *fsm.Room) error {
 	return raftnode.ErrNoQuorum
 }
-func (g *manualGroup) ReadStale([]fsm.Command, []fsm.Result) {}
-func (g *manualGroup) Leader() raftnode.Hint                 { return raftnode.Hint{Node: "n0", Term: 1} }
-func (g *manualGroup) IsLeader() bool                        { return true }
+func (g *manualGroup) ReadStale([]fsm.Command, []fsm.Result, *fsm.Room) {}
+func (g *manualGroup) Leader() raftnode.Hint                            { return raftnode.Hint{Node: "n0", Term: 1} }
+func (g *manualGroup) IsLeader() bool                                   { return true }
 
 // take removes the Subs submitted since, checked against what is wanted: "name session.seq.low".
 func (g *manualGroup) take(t *testing.T, want ...string) []*manualSub {

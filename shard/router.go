@@ -50,10 +50,11 @@ type localGroup interface {
 	// Submit never blocks. done runs exactly once, possibly before Submit returns; it may call
 	// Submit again.
 	Submit(sub *fsm.Sub, done func(*fsm.Sub, error))
-	// Read answers linearizably, on the caller's goroutine.
-	Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result) error
+	// Read answers linearizably, on the caller's goroutine. Commands that find no room for their reply
+	// get KindNone.
+	Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error
 	// ReadStale answers from this replica's state as it is.
-	ReadStale(cmds []fsm.Command, out []fsm.Result)
+	ReadStale(cmds []fsm.Command, out []fsm.Result, room *fsm.Room)
 	Leader() raftnode.Hint
 	// IsLeader: this replica leads and has applied an entry of its term.
 	IsLeader() bool
@@ -86,6 +87,9 @@ type routerConfig struct {
 	// QueueBytes bounds the bytes of commands accepted and not answered on this node; 0 means
 	// DefaultQueueBytes.
 	QueueBytes int64
+	// ReplyBytes bounds the replies held on this node for its callers, and again for other nodes; 0
+	// means DefaultReplyBytes.
+	ReplyBytes int64
 }
 
 // DefaultQueueBytes bounds the commands accepted and not answered on one node, in bytes.
@@ -98,11 +102,13 @@ type Router struct {
 	// becomes KindDenied. Nil allows everything. Set it before the first Do.
 	Authorise func(c *Caller, s *fsm.Spec, cmd *fsm.Command) error
 
-	cfg      routerConfig
-	m        atomic.Pointer[Map]
-	routes   atomic.Pointer[map[uint32]*route]
-	bytes    budget
-	forwards forwardServer
+	cfg    routerConfig
+	m      atomic.Pointer[Map]
+	routes atomic.Pointer[map[uint32]*route]
+	bytes  budget
+	// replies is the memory of replies to callers here, serving that of replies to other nodes.
+	replies, serving replyBudget
+	forwards         forwardServer
 	// news is closed and replaced whenever the Map or a leader changes.
 	news    atomic.Pointer[chan struct{}]
 	closing atomic.Bool
@@ -162,6 +168,11 @@ func newRouter(cfg routerConfig) *Router {
 	if cfg.QueueBytes <= 0 {
 		r.bytes.limit = DefaultQueueBytes
 	}
+	if cfg.ReplyBytes <= 0 {
+		cfg.ReplyBytes = DefaultReplyBytes
+	}
+	r.replies.init(cfg.ReplyBytes)
+	r.serving.init(cfg.ReplyBytes)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	news := make(chan struct{})
 	r.news.Store(&news)
@@ -280,7 +291,19 @@ func (r *Router) jitter(d time.Duration) time.Duration {
 // the budget is spent. The commands of one call that concern one slot keep their order; a command
 // on the whole keyspace runs behind all those before it and before all those behind it. Arguments
 // are not kept after Do returned; results belong to the caller.
+//
+// Replies for which there is no memory end as KindOverloaded. Do keeps no account of the others once it
+// returned: callers that run many commands at once use Stream.
 func (r *Router) Do(ctx context.Context, c *Caller, cmds []fsm.Command, out []Reply) {
+	r.replies.giveBack(r.part(ctx, c, cmds, out, 0, false, false))
+}
+
+// part runs cmds, or with more those of them that an earlier part left. With parts it may leave some
+// with errLater, but not the first. held bytes of the shared reply memory are taken over from the part
+// before; it returns what the replies in out hold now, and whether a turn is held as well.
+func (r *Router) part(
+	ctx context.Context, c *Caller, cmds []fsm.Command, out []Reply, carried int64, more, parts bool,
+) (held int64, turn bool) {
 	kind := Kind(0)
 	if r.closing.Load() {
 		kind = KindClosing
@@ -289,27 +312,46 @@ func (r *Router) Do(ctx context.Context, c *Caller, cmds []fsm.Command, out []Re
 	}
 	if kind != 0 {
 		for i := range cmds {
-			out[i] = Reply{Err: &Error{Kind: kind}}
+			if !more || out[i].Err == error(errLater) {
+				out[i] = Reply{Err: &Error{Kind: kind}}
+			}
 		}
-		return
+		return carried, false
 	}
 	k := r.newCall(ctx, c)
+	k.parts = parts
+	if carried > 0 {
+		k.held.Store(carried)
+	}
 	m := r.m.Load()
 	for i := range cmds {
 		cmd, reply := &cmds[i], &out[i]
+		if more && reply.Err != error(errLater) {
+			continue
+		}
+		if k.later {
+			reply.Err = errLater
+			continue
+		}
 		*reply = Reply{}
 		s := r.admit(c, cmd, reply)
 		switch {
 		case s == nil:
 		case s.Whole:
-			k.flush()
+			if k.flush(); k.later {
+				reply.Err = errLater
+				continue
+			}
 			k.whole(s, cmd, reply)
 		default:
+			k.ahead = k.ahead || len(k.items) == 0 && i > 0
 			k.plan(s, cmd, reply, m)
 		}
 	}
 	k.flush()
+	held, turn = k.held.Load(), k.turn
 	k.release()
+	return held, turn
 }
 
 // awaitMap waits, at most as long as the caller does, for the first Map of a member that has just
@@ -369,7 +411,10 @@ func (k *call) flush() {
 	}
 	k.run()
 	for i := range k.splits {
-		k.splits[i].join()
+		sp := &k.splits[i]
+		if sp.join(); (k.held.Load() > 0 || k.turn) && fsm.ReplySize(&sp.reply.Result) > fsm.MaxReply {
+			sp.reply.Result = fsm.Error(fsm.CodeTooBig, fsm.TextReplyTooBig)
+		}
 	}
 	k.items, k.splits = k.items[:0], k.splits[:0]
 }

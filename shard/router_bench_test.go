@@ -39,15 +39,15 @@ func (g *instantGroup) Submit(sub *fsm.Sub, done func(*fsm.Sub, error)) {
 	done(sub, nil)
 }
 
-func (g *instantGroup) Read(_ context.Context, cmds []fsm.Command, out []fsm.Result) error {
+func (g *instantGroup) Read(_ context.Context, cmds []fsm.Command, out []fsm.Result, _ *fsm.Room) error {
 	for i := range cmds {
 		out[i] = okResults[0]
 	}
 	return nil
 }
 
-func (g *instantGroup) ReadStale(cmds []fsm.Command, out []fsm.Result) {
-	_ = g.Read(context.Background(), cmds, out)
+func (g *instantGroup) ReadStale(cmds []fsm.Command, out []fsm.Result, room *fsm.Room) {
+	_ = g.Read(context.Background(), cmds, out, room)
 }
 func (g *instantGroup) Leader() raftnode.Hint { return raftnode.Hint{Node: "n0", Term: 1} }
 func (g *instantGroup) IsLeader() bool        { return true }

@@ -29,6 +29,10 @@ type item struct {
 	// many: the keys lie in several slots.
 	many bool
 	done bool
+	// large: the reply of this write needs more than fsm.WriteReply. room is what it holds of the shared
+	// reply memory.
+	large bool
+	room  int64
 	// why is the last reason for another try, answered before the first.
 	why verdict
 }
@@ -60,6 +64,17 @@ type call struct {
 	// pause grows with each try in vain.
 	pause time.Duration
 
+	// parts: replies are handed on in parts; later: some commands are left to the next one. ahead: there
+	// are commands of the call before the first item.
+	parts, later, ahead bool
+	// held is what the replies hold of the shared memory; turn tells that left bytes of a turn are there
+	// beside it. progress counts the items done when the call was short last, nowhere the rounds since
+	// then without another.
+	held              atomic.Int64
+	turn              bool
+	left              int64
+	progress, nowhere int
+
 	// rooms are for local reads; aside counts the goroutines of those beyond the first.
 	rooms []*readRoom
 	aside sync.WaitGroup
@@ -69,6 +84,7 @@ type call struct {
 type readRoom struct {
 	cmds    []fsm.Command
 	results []fsm.Result
+	room    fsm.Room
 }
 
 func (r *Router) newCall(ctx context.Context, c *Caller) *call {
@@ -120,11 +136,16 @@ func (k *call) release() {
 	}
 	k.items, k.units, k.splits = k.items[:0], k.units[:0], k.splits[:0]
 	k.ctx, k.unwatch, k.byGroup, k.pause = nil, nil, nil, 0
+	k.parts, k.later, k.ahead, k.turn, k.left, k.progress, k.nowhere = false, false, false, false, 0, 0, 0
+	if k.held.Load() != 0 {
+		k.held.Store(0)
+	}
 	k.r.calls.Put(k)
 }
 
 // run brings every item to its end.
 func (k *call) run() {
+	k.progress, k.nowhere = 0, 0
 	for !k.ended() {
 		news := *k.r.news.Load()
 		m := k.r.m.Load()
@@ -137,7 +158,11 @@ func (k *call) run() {
 		}
 	}
 	for i := range k.items {
-		if it := &k.items[i]; !it.done {
+		switch it := &k.items[i]; {
+		case it.done:
+		case k.later:
+			it.reply.Err = errLater
+		default:
 			it.fail(it.why.kind(), "")
 		}
 	}
@@ -158,10 +183,19 @@ func (k *call) deal(m *Map) bool {
 			it.why = refusedUnowned
 			continue
 		}
+		if it.spec.Write && it.spec.Answers(it.cmd.Args) && !k.makeRoom(it) {
+			it.why = shortOfRoom
+			break // what is behind it must not pass it
+		}
 		if it.size == 0 {
 			it.size = int64(fsm.CommandSize(it.cmd))
 		}
-		k.unit(group).join(k, int32(i))
+		u := k.unit(group)
+		u.join(k, int32(i))
+		if k.turn {
+			u.turn, u.left, u.alone = true, k.left, true
+			break // one command has the turn, nothing beside it
+		}
 	}
 	return len(k.units) > 0
 }
@@ -192,6 +226,11 @@ func (k *call) unit(group uint32) *unit {
 // join adds item i unless the unit would outgrow a batch.
 func (u *unit) join(k *call, i int32) {
 	it := &k.items[i]
+	if short := it.why == shortOfRoom; u.n > 0 && short != u.wide {
+		u.full = true // what was short asks for more, and goes alone
+	} else {
+		u.wide = short
+	}
 	if u.n > 0 && (u.full || u.size+it.size > maxBatchBytes || u.n == maxBatchCommands) {
 		u.full = true
 		return
@@ -204,7 +243,8 @@ func (u *unit) join(k *call, i int32) {
 	}
 	u.last = i
 	u.n++
-	u.alone = u.alone || it.why == refusedNoSpace
+	u.alone = u.alone || it.why == refusedNoSpace || u.wide
+	u.answers = u.answers || it.room > 0
 	u.size += it.size
 	if it.spec.Write {
 		u.writes++
@@ -290,6 +330,7 @@ func (k *call) sleep(ready <-chan struct{}) bool {
 // take writes the results of u's items from b.
 func (k *call) take(u *unit, b *batch) {
 	leader := u.rt.leader()
+	k.account(u, b)
 	w, a := u.firstBody, u.firstAttached
 	for i := u.first; i >= 0; i = k.items[i].next {
 		it := &k.items[i]
@@ -301,7 +342,9 @@ func (k *call) take(u *unit, b *batch) {
 			it.settle(&b.sub.Results[from], leader)
 			w++
 		} else {
-			it.settle(&b.sub.ReadResults[a], leader)
+			if it.settle(&b.sub.ReadResults[a], leader); it.why == shortOfRoom && !it.done {
+				it.why = retryAtOnce
+			}
 			a++
 		}
 	}
@@ -385,7 +428,7 @@ func (k *call) giveBack(u *unit, v verdict) {
 func (it *item) settle(res *fsm.Result, leader string) {
 	switch {
 	case res.Kind == fsm.KindNone:
-		it.why = retryAtOnce
+		it.why = shortOfRoom
 		return
 	case res.Kind != fsm.KindError:
 	case res.Code == fsm.CodeSlotMoved:
@@ -393,6 +436,9 @@ func (it *item) settle(res *fsm.Result, leader string) {
 		return
 	case res.Code == fsm.CodeSlotFrozen:
 		it.why = retryFrozen
+		return
+	case res.Code == fsm.CodeReplyRoom:
+		it.why, it.large = shortOfRoom, true
 		return
 	}
 	it.done = true

@@ -418,7 +418,7 @@ func (r *fakeRaft) unstall() {
 }
 
 // Read implements localGroup.
-func (p *fakeReplica) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result) error {
+func (p *fakeReplica) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error {
 	r := p.raft
 	before := r.hint()
 	if before.Node != p.node.id {
@@ -438,13 +438,13 @@ func (p *fakeReplica) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Re
 	if r.leader != p.node.id || r.term != before.Term {
 		return raftnode.ErrNotLeader{Hint: p.hintLocked()}
 	}
-	r.machine.Query(cmds, out, 1)
+	r.machine.Query(cmds, out, 1, room)
 	return nil
 }
 
 // ReadStale implements localGroup.
-func (p *fakeReplica) ReadStale(cmds []fsm.Command, out []fsm.Result) {
-	p.raft.machine.Query(cmds, out, 1)
+func (p *fakeReplica) ReadStale(cmds []fsm.Command, out []fsm.Result, room *fsm.Room) {
+	p.raft.machine.Query(cmds, out, 1, room)
 }
 
 // Leader implements localGroup: a cut replica knows nothing.

@@ -36,9 +36,13 @@ func (k *call) readHere(u *unit, room *readRoom) {
 		results = append(results, fsm.Result{})
 	}
 	room.cmds, room.results = cmds, results
+	room.room = fsm.Room{Free: freeReply, Ledger: &k.r.replies}
+	if u.turn {
+		room.room = fsm.Room{Free: u.left, Most: u.left}
+	}
 	if k.stale {
-		local.ReadStale(cmds, results)
-	} else if err := local.Read((*callContext)(k), cmds, results); err != nil {
+		local.ReadStale(cmds, results, &room.room)
+	} else if err := local.Read((*callContext)(k), cmds, results, &room.room); err != nil {
 		v, hint := classify(err)
 		if v == lost {
 			v = refusedTimeout
@@ -48,6 +52,11 @@ func (k *call) readHere(u *unit, room *readRoom) {
 		}
 		k.giveBack(u, v)
 		return
+	}
+	if u.turn {
+		k.left -= room.room.Used
+	} else if room.room.Held > 0 {
+		k.held.Add(room.room.Held)
 	}
 	leader, n := u.rt.leader(), 0
 	for i := u.first; i >= 0; i = k.items[i].next {
@@ -73,7 +82,7 @@ func (k *call) readRoom(n int) *readRoom {
 // again tells whether the call needs another round, and waits until that is worth while. m and news
 // are what the last round began with.
 func (k *call) again(m *Map, news chan struct{}) bool {
-	open, wait, limit := false, false, maxMovePause
+	open, wait, short, limit := false, false, false, maxMovePause
 	for i := range k.items {
 		it := &k.items[i]
 		if it.done {
@@ -86,6 +95,8 @@ func (k *call) again(m *Map, news chan struct{}) bool {
 		open = true
 		switch it.why {
 		case answered, retryAtOnce, refusedNoSpace:
+		case shortOfRoom:
+			short = true
 		case retryMoved:
 			k.stale = false // the local replica may be far behind
 			wait = true
@@ -96,6 +107,9 @@ func (k *call) again(m *Map, news chan struct{}) bool {
 		}
 	}
 	if !open || k.ended() {
+		return false
+	}
+	if short && !k.short() {
 		return false
 	}
 	if !wait || k.r.m.Load() != m {

@@ -28,6 +28,9 @@ var errUncovered = errors.New("slots moved meanwhile: no answer covered each of 
 
 // whole runs a command that concerns every slot.
 func (k *call) whole(s *fsm.Spec, cmd *fsm.Command, reply *Reply) {
+	parts := k.parts
+	k.parts = false
+	defer func() { k.parts = parts }()
 	if s.Join == fsm.JoinCursor {
 		k.scan(s, cmd, reply)
 		return
@@ -100,6 +103,7 @@ func (k *call) scan(s *fsm.Spec, cmd *fsm.Command, reply *Reply) {
 	cursor, count := scanStart(cmd.Args)
 	want, runs := count, 1
 	var keys []fsm.Result
+	size := int64(0)
 	for range maxScanRounds {
 		parts := k.askRuns(s, cmd, cursor, runs)
 		start := cursor
@@ -118,7 +122,10 @@ func (k *call) scan(s *fsm.Spec, cmd *fsm.Command, reply *Reply) {
 			}
 			cursor = next
 			keys = append(keys, found...)
-			if cursor == 0 || len(keys) >= want {
+			for i := range found {
+				size += fsm.ReplySize(&found[i])
+			}
+			if cursor == 0 || len(keys) >= want || size >= scanBytes {
 				*reply = scanReply(cursor, keys)
 				return
 			}

@@ -137,7 +137,7 @@ func (r *Router) one(c *shard.Caller, cmd *fsm.Command) fsm.Result {
 		res = r.applyLocked(cmd)
 	} else {
 		var one [1]fsm.Result
-		r.mu.machine.Query([]fsm.Command{*cmd}, one[:], 0)
+		r.mu.machine.Query([]fsm.Command{*cmd}, one[:], 0, nil)
 		res = one[0]
 	}
 	if w, ok := fsm.ParseWhole(&res); spec.Whole && ok {
