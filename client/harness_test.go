@@ -65,6 +65,19 @@ func (s *server) Do(ctx context.Context, c *shard.Caller, cmds []fsm.Command, ou
 	}
 }
 
+// Stream hands each reply on by itself.
+func (s *server) Stream(
+	ctx context.Context, c *shard.Caller, cmds []fsm.Command, out []shard.Reply, hand func([]shard.Reply) error,
+) error {
+	for i := range cmds {
+		s.Do(ctx, c, cmds[i:i+1], out[i:i+1])
+		if err := hand(out[i : i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *server) set(answer func(cmd *fsm.Command) (shard.Reply, bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,7 +2,10 @@
 
 package wire
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // Kind is the cause of a delivery failure. The numbers up to 63 are those of the server's own
 // delivery errors; from 64 on they belong to the protocol.
@@ -85,6 +88,12 @@ func BeginResult(dst []byte, id uint64, leader string) []byte {
 
 // EndResult completes the frame that BeginResult began at dst[at:].
 func EndResult(dst []byte, at int) []byte { return endFrame(dst, at) }
+
+// EndResultHead is EndResult for a value of n bytes that is not in dst but follows it.
+func EndResultHead(dst []byte, at, n int) []byte {
+	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4+n))
+	return dst
+}
 
 // ParseResult reads the body of a FrameResult; the value aliases body.
 func ParseResult(body []byte) (v Value, leader string, err error) {

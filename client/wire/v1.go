@@ -90,6 +90,11 @@ func AppendV1OK(dst, body []byte) []byte {
 	return appendLong(append(dst, VersionV1, v1OK), body)
 }
 
+// AppendV1OKHead is AppendV1OK without the body: n bytes of it must follow.
+func AppendV1OKHead(dst []byte, n int) []byte {
+	return appendU32(append(dst, VersionV1, v1OK), uint32(n))
+}
+
 // AppendV1Error appends a version 1 reply that carries an error text.
 func AppendV1Error(dst []byte, text string) []byte {
 	dst = appendU32(append(dst, VersionV1, v1Error), uint32(len(text)))

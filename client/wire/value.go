@@ -120,6 +120,11 @@ func AppendBytes(dst []byte, kind ValueKind, b []byte) []byte {
 	return appendLong(append(dst, byte(kind)), b)
 }
 
+// AppendBytesHead is AppendBytes without the bytes: n of them must follow.
+func AppendBytesHead(dst []byte, kind ValueKind, n int) []byte {
+	return appendU32(append(dst, byte(kind)), uint32(n))
+}
+
 // AppendListHead appends the head of a value whose kind carries elements; n values must follow
 // (for a KindMap: n counts keys and values).
 func AppendListHead(dst []byte, kind ValueKind, n int) []byte {

@@ -36,6 +36,11 @@ type batch struct {
 	out       []byte
 	// caller is what the router is shown.
 	caller shard.Caller
+	// hand is deliver, made once. h and to say how and where, at which request comes next.
+	hand func([]shard.Reply) error
+	h    *Handler
+	to   *outbox
+	at   int
 	// inputs hold the bytes that args alias, in a concurrent session; nil in others.
 	inputs []*sharedInput
 	// size counts the bytes of the frames behind the requests.
@@ -80,6 +85,7 @@ func (b *batch) reset() {
 		*b = batch{}
 		return
 	}
+	b.to = nil
 	clear(b.cmds)
 	clear(b.args)
 	clear(b.replies)
@@ -117,8 +123,11 @@ func termsOf(q *wire.Request) terms {
 }
 
 // run sends the requests to the router, those with equal terms in a row in one call, and appends the
-// answers to b.out. flush is called whenever much has gathered, and may empty b.out.
-func (h *Handler) run(ctx context.Context, caller shard.Caller, b *batch, flush func() error) error {
+// answers to b.out, which it sends whenever much has gathered.
+func (h *Handler) run(ctx context.Context, caller shard.Caller, b *batch, to *outbox) error {
+	if b.h, b.to = h, to; b.hand == nil {
+		b.hand = b.deliver
+	}
 	b.replies = slices.Grow(b.replies[:0], len(b.cmds))[:len(b.cmds)]
 	for lo := 0; lo < len(b.cmds); {
 		hi := lo + 1
@@ -129,17 +138,43 @@ func (h *Handler) run(ctx context.Context, caller shard.Caller, b *batch, flush 
 		}
 		b.caller = caller
 		b.caller.Stale, b.caller.Timeout = b.terms[lo].stale, timeout
-		h.cfg.Router.Do(ctx, &b.caller, b.cmds[lo:hi], b.replies[lo:hi])
-		for i := lo; i < hi; i++ {
-			b.out = h.appendReply(b.out, b.ids[i], &b.replies[i], b.writes[i])
-			b.replies[i] = shard.Reply{}
-			if len(b.out) >= flushAt {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
+		b.at = lo
+		if err := h.cfg.Router.Stream(ctx, &b.caller, b.cmds[lo:hi], b.replies[lo:hi], b.hand); err != nil {
+			return err
 		}
 		lo = hi
 	}
 	return nil
+}
+
+// deliver answers the next requests.
+func (b *batch) deliver(replies []shard.Reply) error {
+	for i := range replies {
+		r := &replies[i]
+		if isLarge(&r.Result) {
+			if err := b.h.sendLarge(b, r); err != nil {
+				return err
+			}
+		} else {
+			b.out = b.h.appendReply(b.out, b.ids[b.at], r, b.writes[b.at])
+		}
+		*r = shard.Reply{}
+		b.at++
+		if len(b.out) >= flushAt {
+			if err := b.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush sends what b gathered.
+func (b *batch) flush() error {
+	if len(b.out) == 0 {
+		return nil
+	}
+	err := b.to.send(b.out)
+	b.out = b.out[:0]
+	return err
 }

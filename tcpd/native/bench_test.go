@@ -24,10 +24,13 @@ type nothing struct {
 	value []byte
 }
 
-func (n *nothing) Do(_ context.Context, _ *shard.Caller, cmds []fsm.Command, out []shard.Reply) {
+func (n *nothing) Stream(
+	_ context.Context, _ *shard.Caller, cmds []fsm.Command, out []shard.Reply, hand func([]shard.Reply) error,
+) error {
 	for i := range cmds {
 		out[i] = shard.Reply{Result: fsm.Result{Kind: fsm.KindBulk, Str: n.value}}
 	}
+	return hand(out)
 }
 
 func serve(b *testing.B) (addr string) {

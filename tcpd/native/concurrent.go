@@ -226,13 +226,8 @@ func (m *concurrent) drainLane(ctx context.Context) {
 // run answers one batch. A write error is kept by the outbox and ends the connection: the reader is
 // woken by the closed socket.
 func (m *concurrent) run(ctx context.Context, b *batch) {
-	flush := func() error {
-		err := m.s.out.send(b.out)
-		b.out = b.out[:0]
-		return err
-	}
-	if err := m.s.h.run(ctx, m.s.caller, b, flush); err == nil && len(b.out) > 0 {
-		_ = flush()
+	if err := m.s.h.run(ctx, m.s.caller, b, &m.s.out); err == nil {
+		_ = b.flush()
 	}
 	m.gate.leave(len(b.cmds), b.size)
 	m.s.h.recycle(b)

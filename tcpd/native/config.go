@@ -28,6 +28,9 @@ const (
 	maxOutbox = 1 << 20
 	// flushAt is how many bytes of replies a batch may gather before they are sent.
 	flushAt = 256 << 10
+	// largeReply is the size from which a reply is written piece by piece, its bytes as they are, and
+	// not gathered.
+	largeReply = 64 << 10
 	// copyBelow is the size up to which requests are copied out of the read buffer, so that one
 	// small request does not hold all of it.
 	copyBelow = 4 << 10
@@ -39,9 +42,10 @@ const (
 
 // Router is what this package needs of *shard.Router. Its methods are called from any goroutine.
 type Router interface {
-	// Do runs cmds and fills out. The commands of one call that concern one slot keep their order.
-	// Arguments are not kept after it returned; results belong to the caller.
-	Do(ctx context.Context, c *shard.Caller, cmds []fsm.Command, out []shard.Reply)
+	// Stream runs cmds, and calls hand with their replies in order, as often as it takes. The commands of
+	// one call that concern one slot keep their order. Arguments are not kept after it returned, replies
+	// not after hand did.
+	Stream(ctx context.Context, c *shard.Caller, cmds []fsm.Command, out []shard.Reply, hand func([]shard.Reply) error) error
 	// SlotMap returns the newest map, nil before the first.
 	SlotMap() *shard.Map
 	// Watch calls f with every new map until stop was called.

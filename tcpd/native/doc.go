@@ -9,6 +9,10 @@
 // same time as anything else; at most MaxInFlight of them are unanswered, beyond that the socket is
 // not read. An answer never says "not applied" of a command that may have been applied.
 //
+// Replies are not collected: at most flushAt bytes of small ones are gathered before they are written, and
+// a large one is written from where it is, without a copy. What the router hands over is written, or its
+// connection has failed, when it is told that the memory is free again.
+//
 // A session belongs to its connection's goroutine; with the concurrent feature it owns worker
 // goroutines, which Close joins. A Handler may be used by any number of servers and goroutines.
 //

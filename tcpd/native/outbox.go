@@ -18,6 +18,8 @@ type outbox struct {
 		writing bool
 		// buf waits behind the write under way; spare is an empty buffer for it.
 		buf, spare []byte
+		// large counts those that have, or wait for, the connection for a reply in pieces.
+		large int
 		// less is closed when buf was taken or the connection failed; nil when nobody waits.
 		less chan struct{}
 		err  error
@@ -28,14 +30,8 @@ type outbox struct {
 // already. b is the caller's again when it returns.
 func (o *outbox) send(b []byte) error {
 	o.mu.Lock()
-	for o.mu.err == nil && o.mu.writing && len(o.mu.buf) >= maxOutbox {
-		if o.mu.less == nil {
-			o.mu.less = make(chan struct{})
-		}
-		less := o.mu.less
-		o.mu.Unlock()
-		<-less
-		o.mu.Lock()
+	for o.mu.err == nil && (o.mu.writing && len(o.mu.buf) >= maxOutbox || o.mu.large > 0) {
+		o.awaitLocked()
 	}
 	if o.mu.err != nil || o.mu.writing {
 		o.mu.buf = append(o.mu.buf, b...)
@@ -46,6 +42,46 @@ func (o *outbox) send(b []byte) error {
 	o.mu.writing = true
 	o.mu.Unlock()
 	return o.write(b)
+}
+
+// awaitLocked waits until something changed.
+func (o *outbox) awaitLocked() {
+	if o.mu.less == nil {
+		o.mu.less = make(chan struct{})
+	}
+	less := o.mu.less
+	o.mu.Unlock()
+	<-less
+	o.mu.Lock()
+}
+
+// claim waits until nobody writes, and makes the caller the one who does: pieces of one frame follow
+// each other through o.c.Write, and the last one goes through release. After an error there is nothing
+// to release.
+func (o *outbox) claim() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.large++
+	for o.mu.err == nil && o.mu.writing {
+		o.awaitLocked()
+	}
+	if o.mu.err != nil {
+		o.mu.large--
+		return o.mu.err
+	}
+	o.mu.writing = true
+	return nil
+}
+
+// release sends the last piece, and what was left meanwhile. err is that of the pieces before.
+func (o *outbox) release(last []byte, err error) error {
+	o.mu.Lock()
+	o.mu.large--
+	if err != nil {
+		o.mu.err = err
+	}
+	o.mu.Unlock()
+	return o.write(last)
 }
 
 // write sends b and then everything that was left meanwhile. The caller has set writing.

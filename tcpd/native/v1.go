@@ -38,6 +38,8 @@ type session1 struct {
 	extra   [][]byte // room for the arguments of commands that have more than their request
 	digits  []byte   // room for numbers
 	out     []byte
+	hand    func([]shard.Reply) error // deliver, made once
+	at      int                       // which of cmds is answered next
 }
 
 // serve runs every complete request. A need of the last, incomplete one is passed on.
@@ -55,14 +57,17 @@ func (s *session1) serve(ctx context.Context, in []byte) (n, need int, err error
 			s.args = q.Args // the parser made a larger room; older arguments keep the old one
 		}
 		if text := s.plan(q); text != "" {
-			s.run(ctx)
+			err = s.run(ctx)
 			s.out = wire.AppendV1Error(s.out, text)
 		} else if q.Cmd == wire.V1Nodes {
-			s.run(ctx)
+			err = s.run(ctx)
 			s.out = wire.AppendV1OK(s.out, nodesJSON(s.h.cfg.Router.SlotMap()))
 		}
 		if len(s.cmds) == maxBatch {
-			s.run(ctx)
+			err = s.run(ctx)
+		}
+		if err != nil {
+			return n, 0, err
 		}
 		if len(s.out) >= flushAt {
 			if werr := s.flush(); werr != nil {
@@ -70,7 +75,9 @@ func (s *session1) serve(ctx context.Context, in []byte) (n, need int, err error
 			}
 		}
 	}
-	s.run(ctx)
+	if werr := s.run(ctx); werr != nil {
+		return n, 0, werr
+	}
 	if err != nil {
 		s.out = wire.AppendV1Error(s.out, v1FrameText(err))
 		err = tcpd.ErrEnd
@@ -142,19 +149,46 @@ func (s *session1) set(ttl int64, pair [][]byte) fsm.Command {
 	return fsm.Command{Op: fsm.OpSet, Args: s.extra[at:len(s.extra):len(s.extra)]}
 }
 
-// run sends the batch to the router and appends its replies.
-func (s *session1) run(ctx context.Context) {
+// run sends the batch to the router and appends its replies. The error is the connection's.
+func (s *session1) run(ctx context.Context) (err error) {
 	if len(s.cmds) > 0 {
-		s.replies = slices.Grow(s.replies[:0], len(s.cmds))[:len(s.cmds)]
-		s.h.cfg.Router.Do(ctx, &s.caller, s.cmds, s.replies)
-		for i := range s.replies {
-			s.out = appendV1Reply(s.out, s.kinds[i], &s.replies[i])
+		if s.hand == nil {
+			s.hand = s.deliver
 		}
+		s.at = 0
+		s.replies = slices.Grow(s.replies[:0], len(s.cmds))[:len(s.cmds)]
+		err = s.h.cfg.Router.Stream(ctx, &s.caller, s.cmds, s.replies, s.hand)
 		clear(s.replies)
 		clear(s.cmds)
 	}
 	s.cmds, s.kinds = s.cmds[:0], s.kinds[:0]
 	s.args, s.extra, s.digits = emptied(s.args), emptied(s.extra), s.digits[:0]
+	return err
+}
+
+// deliver answers the next requests; large values are written from where they are.
+func (s *session1) deliver(replies []shard.Reply) error {
+	for i := range replies {
+		r, kind := &replies[i], s.kinds[s.at]
+		if s.at++; kind == wire.V1Get && r.Err == nil && r.Result.Kind == fsm.KindBulk && isLarge(&r.Result) {
+			s.out = wire.AppendV1OKHead(s.out, len(r.Result.Str))
+			if err := s.flush(); err != nil {
+				return err
+			}
+			if err := s.c.Write(r.Result.Str); err != nil {
+				return err
+			}
+		} else {
+			s.out = appendV1Reply(s.out, kind, r)
+		}
+		*r = shard.Reply{}
+		if len(s.out) >= flushAt {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // emptied gives list's room back without what it pointed to, or nothing when it became large.

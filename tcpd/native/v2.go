@@ -234,7 +234,7 @@ func (s *session2) runInOrder(ctx context.Context, b *batch) error {
 	if len(b.cmds) == 0 {
 		return nil
 	}
-	err := s.h.run(ctx, s.caller, b, func() error { return s.flushInOrder(b) })
+	err := s.h.run(ctx, s.caller, b, &s.out)
 	out := b.out
 	b.out = nil
 	b.reset()

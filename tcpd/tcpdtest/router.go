@@ -120,6 +120,19 @@ func (r *Router) Do(ctx context.Context, c *shard.Caller, cmds []fsm.Command, ou
 	}
 }
 
+// Stream is Do, with the replies handed on one by one.
+func (r *Router) Stream(
+	ctx context.Context, c *shard.Caller, cmds []fsm.Command, out []shard.Reply, hand func([]shard.Reply) error,
+) error {
+	r.Do(ctx, c, cmds, out)
+	for i := range cmds {
+		if err := hand(out[i : i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Run runs one command past all hooks.
 func (r *Router) Run(cmd fsm.Command) fsm.Result { return r.one(&shard.Caller{}, &cmd) }
 
