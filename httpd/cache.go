@@ -18,15 +18,14 @@ func (e *edge) cacheGet(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	res, ok := e.do(w, r, fsm.OpGet, k)
-	switch {
-	case !ok:
-	case res.Kind == fsm.KindNull:
-		w.WriteHeader(http.StatusNotFound)
-	default:
+	e.stream(w, r, fsm.OpGet, [][]byte{k}, func(res *fsm.Result) {
+		if res.Kind == fsm.KindNull {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		w.Header().Set("Content-Type", "application/octet-stream")
 		_, _ = w.Write(res.Str)
-	}
+	})
 }
 
 func (e *edge) cachePut(w http.ResponseWriter, r *http.Request) {

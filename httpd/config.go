@@ -60,6 +60,9 @@ type Node interface {
 // Router carries commands; *shard.Router is one.
 type Router interface {
 	Do(ctx context.Context, c *shard.Caller, cmds []fsm.Command, out []shard.Reply)
+	// Stream is Do for replies that may be large: hand gets them in order, and they are gone when it
+	// returns.
+	Stream(ctx context.Context, c *shard.Caller, cmds []fsm.Command, out []shard.Reply, hand func([]shard.Reply) error) error
 	Table() *fsm.Table
 	// SlotMap returns the newest map, nil before the first.
 	SlotMap() *shard.Map

@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/kvorum/kvorum/fsm"
@@ -62,56 +60,6 @@ func textJSON(b []byte) any {
 		return string(b)
 	}
 	return bytesJSON{b}
-}
-
-// toJSON gives a value that encoding/json prints.
-func toJSON(res *fsm.Result) any {
-	switch res.Kind {
-	case fsm.KindInt:
-		return res.Int
-	case fsm.KindDouble:
-		if math.IsNaN(res.Dbl) || math.IsInf(res.Dbl, 0) {
-			return strconv.FormatFloat(res.Dbl, 'g', -1, 64)
-		}
-		return res.Dbl
-	case fsm.KindBool:
-		return res.Int != 0
-	case fsm.KindBulk, fsm.KindStatus, fsm.KindBigNumber:
-		return textJSON(res.Str)
-	case fsm.KindVerbatim:
-		return textJSON(res.Str[min(4, len(res.Str)):])
-	case fsm.KindError:
-		return map[string]any{"error": string(res.Str), "kind": outcomeKind(res.Code)}
-	case fsm.KindArray, fsm.KindSet, fsm.KindPush:
-		list := make([]any, len(res.Elems))
-		for i := range res.Elems {
-			list[i] = toJSON(&res.Elems[i])
-		}
-		return list
-	case fsm.KindMap:
-		return mapJSON(res.Elems)
-	default:
-		return nil
-	}
-}
-
-func mapJSON(elems []fsm.Result) any {
-	object := make(map[string]any, len(elems)/2)
-	pairs := make([][2]any, 0, len(elems)/2)
-	for i := 0; i+1 < len(elems); i += 2 {
-		if !utf8.Valid(elems[i].Str) {
-			object = nil
-		}
-		value := toJSON(&elems[i+1])
-		if object != nil {
-			object[string(elems[i].Str)] = value
-		}
-		pairs = append(pairs, [2]any{toJSON(&elems[i]), value})
-	}
-	if object == nil {
-		return pairs
-	}
-	return object
 }
 
 // commandOf finds the command that words name. The error is an outcome.
@@ -223,9 +171,13 @@ func (e *edge) exec(w http.ResponseWriter, r *http.Request) {
 		writeOutcome(w, bad)
 		return
 	}
-	if res, ok := e.do(w, r, cmd.Op, cmd.Args...); ok {
-		writeJSON(w, http.StatusOK, toJSON(&res))
-	}
+	e.stream(w, r, cmd.Op, cmd.Args, func(res *fsm.Result) {
+		w.Header().Set("Content-Type", "application/json")
+		j := jsonWriter{w: w}
+		j.result(res)
+		j.raw("\n")
+		_ = j.flush() // the client is gone
+	})
 }
 
 // pipeline runs many commands in order; each has its own reply, failures included, so the answer is
@@ -241,46 +193,55 @@ func (e *edge) pipeline(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
+	j := jsonWriter{w: w}
 	separator := "["
 	for part := range slices.Chunk(lists, pipelineStep) {
-		for _, reply := range e.step(r, caller, part) {
-			text, err := json.Marshal(reply)
-			if err != nil {
-				text = []byte(unprintable)
-			}
-			if _, err := w.Write(append([]byte(separator), text...)); err != nil {
-				return // the client is gone
-			}
-			separator = ","
+		if err := e.step(r, caller, part, &j, &separator); err != nil {
+			return // the client is gone
 		}
 	}
 	if len(lists) == 0 {
-		_, _ = w.Write([]byte("["))
+		j.raw("[")
 	}
-	_, _ = w.Write([]byte("]\n"))
+	j.raw("]\n")
+	_ = j.flush()
 }
 
-// step runs one router call's share of a pipeline.
-func (e *edge) step(r *http.Request, caller *shard.Caller, lists [][]argument) []any {
-	replies := make([]any, len(lists))
-	var cmds []fsm.Command
-	var at []int
+// step runs one router call's share of a pipeline and writes its replies, each behind the separator. The
+// error is the client's connection's.
+func (e *edge) step(r *http.Request, caller *shard.Caller, lists [][]argument, j *jsonWriter, separator *string) error {
+	bad := make([]*fsm.Result, len(lists))
+	cmds := make([]fsm.Command, 0, len(lists))
 	for i, list := range lists {
-		cmd, bad := e.commandOf(list)
-		if bad != nil {
-			replies[i] = toJSON(bad)
-			continue
+		cmd, res := e.commandOf(list)
+		if bad[i] = res; res == nil {
+			cmds = append(cmds, cmd)
 		}
-		cmds, at = append(cmds, cmd), append(at, i)
 	}
-	out := make([]shard.Reply, len(cmds))
-	e.cfg.Router.Do(r.Context(), caller, cmds, out)
-	for i := range out {
-		if err := out[i].Err; err != nil {
-			_, replies[at[i]] = failureStatus(err)
-			continue
+	next := 0
+	// wrong writes the replies of commands that there are none of, up to the next that there is.
+	wrong := func() {
+		for ; next < len(bad) && bad[next] != nil; next++ {
+			j.raw(*separator)
+			j.result(bad[next])
+			*separator = ","
 		}
-		replies[at[i]] = toJSON(&out[i].Result)
 	}
-	return replies
+	err := e.cfg.Router.Stream(r.Context(), caller, cmds, make([]shard.Reply, len(cmds)), func(out []shard.Reply) error {
+		for i := range out {
+			wrong()
+			j.raw(*separator)
+			*separator = ","
+			if err := out[i].Err; err != nil {
+				_, f := failureStatus(err)
+				j.value(f)
+			} else {
+				j.result(&out[i].Result)
+			}
+			next++
+		}
+		return j.flush()
+	})
+	wrong()
+	return err
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/kvorum/kvorum/shard"
 )
 
-// do runs one command. ok false: an answer has been written.
+// do runs one command whose reply is small. ok false: an answer has been written.
 func (e *edge) do(w http.ResponseWriter, r *http.Request, op fsm.Op, args ...[]byte) (res fsm.Result, ok bool) {
 	token, err := tokenOf(r)
 	if err != nil {
@@ -28,16 +28,41 @@ func (e *edge) do(w http.ResponseWriter, r *http.Request, op fsm.Op, args ...[]b
 	}
 	out := make([]shard.Reply, 1)
 	e.cfg.Router.Do(r.Context(), caller, []fsm.Command{{Op: op, Args: args, Token: token}}, out)
-	if out[0].Err != nil {
-		writeFailure(w, out[0].Err)
-		return res, false
+	return out[0].Result, answered(w, &out[0])
+}
+
+// answered tells whether a command has a result that is no error; else it writes the answer.
+func answered(w http.ResponseWriter, reply *shard.Reply) bool {
+	if reply.Err != nil {
+		writeFailure(w, reply.Err)
+		return false
 	}
-	res = out[0].Result
-	if res.IsError() {
-		writeOutcome(w, &res)
-		return res, false
+	if reply.Result.IsError() {
+		writeOutcome(w, &reply.Result)
+		return false
 	}
-	return res, true
+	return true
+}
+
+// stream runs one command whose reply may be large, and calls f with its result. The memory of the reply
+// is the router's until f has returned: f writes it, and keeps nothing of it. Failures are answered.
+func (e *edge) stream(w http.ResponseWriter, r *http.Request, op fsm.Op, args [][]byte, f func(res *fsm.Result)) {
+	token, err := tokenOf(r)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error(), "request", appliedNo)
+		return
+	}
+	caller, ok := e.caller(w, r)
+	if !ok {
+		return
+	}
+	cmds, out := []fsm.Command{{Op: op, Args: args, Token: token}}, make([]shard.Reply, 1)
+	_ = e.cfg.Router.Stream(r.Context(), caller, cmds, out, func(out []shard.Reply) error { // hand never fails
+		if answered(w, &out[0]) {
+			f(&out[0].Result)
+		}
+		return nil
+	})
 }
 
 // tokenOf reads the header Kvorum-Token: 32 hex digits of the client, a dash, the request's number.
@@ -80,11 +105,12 @@ func (e *edge) getKey(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	res, ok := e.do(w, r, fsm.OpKVGet, k)
-	if !ok {
-		return
-	}
-	x, found := parseEntry(&res)
+	e.stream(w, r, fsm.OpKVGet, [][]byte{k}, func(res *fsm.Result) { writeEntry(w, r, res) })
+}
+
+// writeEntry answers with the value in a result of KV.GET.
+func writeEntry(w http.ResponseWriter, r *http.Request, res *fsm.Result) {
+	x, found := parseEntry(res)
 	if !found {
 		writeError(w, http.StatusNotFound, "no such key", "no-such-key", appliedNo)
 		return
@@ -262,5 +288,12 @@ func (e *edge) listKeys(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusInternalServerError, "unexpected reply of SCAN", "internal", appliedNo)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"cursor": string(res.Elems[0].Str), "keys": toJSON(&res.Elems[1])})
+	w.Header().Set("Content-Type", "application/json")
+	j := jsonWriter{w: w}
+	j.raw(`{"cursor":`)
+	j.text(res.Elems[0].Str)
+	j.raw(`,"keys":`)
+	j.result(&res.Elems[1])
+	j.raw("}\n")
+	_ = j.flush() // the client is gone
 }
