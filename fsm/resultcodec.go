@@ -40,6 +40,15 @@ func appendResult(dst []byte, r *Result, depth int) []byte {
 	return dst
 }
 
+// leastEncoded is a bound from below on what AppendResult appends for r.
+func leastEncoded(r *Result) int {
+	n := 1 + len(r.Str)
+	for i := range r.Elems {
+		n += leastEncoded(&r.Elems[i])
+	}
+	return n
+}
+
 // ParseResult reads one result from the front of src and tells how many bytes it took. The result
 // aliases src: whoever hands it on must own src, or Clone it.
 func ParseResult(src []byte) (res Result, n int, err error) {

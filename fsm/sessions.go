@@ -152,8 +152,8 @@ func cachePrealloc(writes int) int { return min(8*writes, MaxCachedReplies) + 1 
 // kept as CodeReplyDropped without its text.
 func appendCached(cache []byte, res *Result) []byte {
 	n := len(cache)
-	if len(res.Str) > MaxCachedReplies || len(res.Elems) > MaxCachedReplies {
-		return appendDropped(cache)
+	if leastEncoded(res) > MaxCachedReplies {
+		return appendDropped(cache) // without making what would be cut off again
 	}
 	cache = AppendResult(cache, res)
 	if len(cache) <= MaxCachedReplies {

@@ -26,7 +26,7 @@ func (x *execution) replay(t *Token) (Result, bool) {
 // too large to keep.
 func (x *execution) recordToken(t *Token, res *Result) {
 	rec := store.TokenRecord{Seq: t.Seq, Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.now}
-	if ReplySize(res) <= store.MaxTokenReply+ReplyOverhead {
+	if leastEncoded(res) <= store.MaxTokenReply {
 		rec.Reply = AppendResult(nil, res)
 	}
 	if n := len(rec.Reply); n == 0 || n > store.MaxTokenReply {
