@@ -92,8 +92,13 @@ func TestReplyTooLarge(t *testing.T) {
 	}
 	fields := []string{"{t}hash", "f0", "f1", "f2", "f3", "f4", "f5", "f6"}
 	for _, words := range [][]string{
-		append([]string{"MGET"}, names...), {"LRANGE", "{t}list", "0", "-1"}, {"HGETALL", "{t}hash"}, {"HVALS", "{t}hash"},
-		append([]string{"HMGET"}, fields...), {"LPOP", "{t}list", "7"}, {"RPOP", "{t}list", "100"},
+		append([]string{"MGET"}, names...),
+		{"LRANGE", "{t}list", "0", "-1"},
+		{"HGETALL", "{t}hash"},
+		{"HVALS", "{t}hash"},
+		append([]string{"HMGET"}, fields...),
+		{"LPOP", "{t}list", "7"},
+		{"RPOP", "{t}list", "100"},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

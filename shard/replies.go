@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 
 	"github.com/kvorum/kvorum/fsm"
 )
@@ -47,7 +48,7 @@ func (r *Router) Stream(ctx context.Context, c *Caller, cmds []fsm.Command, out 
 	for from := 0; ; {
 		held, turn := r.part(ctx, c, cmds[from:], out[from:], carried, from > 0, true)
 		to := from
-		for to < len(out) && out[to].Err != error(errLater) {
+		for to < len(out) && !errors.Is(out[to].Err, errLater) {
 			to++
 		}
 		carried = 0
@@ -215,7 +216,8 @@ func (k *call) account(u *unit, b *batch) {
 	sum := int64(0)
 	w, a := u.firstBody, u.firstAttached
 	for i := u.first; i >= 0; i = k.items[i].next {
-		it, res := &k.items[i], (*fsm.Result)(nil)
+		it := &k.items[i]
+		var res *fsm.Result
 		if it.spec.Write || u.nAtt == 0 {
 			res, w = &b.sub.Results[w], w+1
 		} else {

@@ -5,6 +5,7 @@ package shard
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -312,7 +313,7 @@ func (r *Router) part(
 	}
 	if kind != 0 {
 		for i := range cmds {
-			if !more || out[i].Err == error(errLater) {
+			if !more || errors.Is(out[i].Err, errLater) {
 				out[i] = Reply{Err: &Error{Kind: kind}}
 			}
 		}
@@ -326,7 +327,7 @@ func (r *Router) part(
 	m := r.m.Load()
 	for i := range cmds {
 		cmd, reply := &cmds[i], &out[i]
-		if more && reply.Err != error(errLater) {
+		if more && !errors.Is(reply.Err, errLater) {
 			continue
 		}
 		if k.later {
