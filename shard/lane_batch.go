@@ -23,13 +23,13 @@ type unit struct {
 	// full: the next items of this group wait for the next round. alone: it shares no batch, since a
 	// growing command in it would get this unit refused for space once more.
 	full, alone bool
-	// size is the length of all commands in log encoding.
-	size int64
-	rt   *route
 	// wide: commands in it were short of room, so that it asks for more. turn: it may use left bytes of
 	// its call's turn for replies. answers: writes in it answer with data.
 	wide, turn, answers bool
-	left                int64
+	// size is the length of all commands in log encoding.
+	size int64
+	rt   *route
+	left int64
 	// line is nil while no line ever took it.
 	line *line
 

@@ -23,16 +23,16 @@ type item struct {
 	piece *piece
 	// size is the command's length in log encoding; 0 when not known yet.
 	size int64
+	// room is what a write that answers with data holds of the shared reply memory.
+	room int64
 	// next is the next item of its unit, -1 at the end.
 	next int32
 	slot uint16
 	// many: the keys lie in several slots.
 	many bool
 	done bool
-	// large: the reply of this write needs more than fsm.WriteReply. room is what it holds of the shared
-	// reply memory.
+	// large: the reply of this write needs more than fsm.WriteReply.
 	large bool
-	room  int64
 	// why is the last reason for another try, answered before the first.
 	why verdict
 }
