@@ -4,6 +4,7 @@ package fsm
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -55,4 +56,38 @@ func BenchmarkQuery(b *testing.B) {
 		tm.m.Query(cmds, out, testClock, nil)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(cmds)), "ns/cmd")
+}
+
+// BenchmarkApplySpread writes keys in no order over a state much larger than the processor's caches.
+func BenchmarkApplySpread(b *testing.B) {
+	const keys, cmds = 200_000, 24
+	tm := newOwner(b)
+	id := tm.open()
+	index, _ := tm.m.Applied()
+	rng := rand.New(rand.NewPCG(1, 2))
+	value := string(make([]byte, 100))
+	seq := uint64(0)
+	sub := new(Sub)
+	write := func(next func() int) {
+		seq++
+		index++
+		*sub = Sub{Body: sub.Body[:0], Writes: cmds, Session: id, Seq: seq, Low: seq}
+		for range cmds {
+			set := Command{Op: OpSet, Args: bytesOf(fmt.Sprintf("key:%012d", next()), value)}
+			sub.Body = AppendCommand(sub.Body, &set)
+		}
+		data := entryOf(Header{Clock: testClock}, sub)
+		b.StartTimer()
+		tm.m.Apply(index, 1, data, nil)
+		b.StopTimer()
+	}
+	n := 0
+	for n < keys {
+		write(func() int { n++; return n })
+	}
+	b.ResetTimer()
+	for range b.N {
+		write(func() int { return rng.IntN(keys) })
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*cmds), "ns/cmd")
 }

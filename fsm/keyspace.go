@@ -45,8 +45,12 @@ type Keyspace struct {
 	// loading is the head of a snapshot between BeginLoad and EndLoad.
 	loading *keyspaceHead
 
-	// x is the applying goroutine's room.
-	x execution
+	// x and warm are the applying goroutine's room.
+	x    execution
+	warm struct {
+		places [store.WarmMax]store.Place
+		sum    uint64
+	}
 }
 
 // slotState says whether commands on a slot may run here.
@@ -113,6 +117,31 @@ func (k *Keyspace) Run(ctx *Ctx, cmd *Command) Result {
 		k.st.Unlock(slot)
 	}
 	return res
+}
+
+// Warm implements Warmer.
+func (k *Keyspace) Warm(cmds []Command) {
+	places := k.warm.places[:0]
+	for i := range cmds {
+		s := k.table.Spec(cmds[i].Op)
+		if s == nil || s.Whole || s.Internal {
+			continue
+		}
+		args := cmds[i].Args
+		first, end, _ := s.KeyRange(len(args))
+		if first >= end || len(places) == cap(places) {
+			continue
+		}
+		places = append(places, store.Place{Slot: store.SlotOf(args[first]), Key: args[first]})
+	}
+	sum := k.st.Warm(places)
+	for i := range places {
+		if k.slots[places[i].Slot].owned {
+			sum++
+		}
+	}
+	k.warm.sum = sum
+	clear(places)
 }
 
 // Query implements State.

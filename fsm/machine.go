@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/kvorum/kvorum/store"
 )
 
 // MaxClusterVersion is the newest cluster version whose entries this build understands.
@@ -46,13 +48,18 @@ type Machine struct {
 	// What follows belongs to the applying goroutine.
 	sessions sessionTable
 	stopped  error
-	entry    Entry   // room reused between entries
-	cmd      Command // likewise
+	entry    Entry // room reused between entries
+	ahead    [aheadCommands]Command
+	warmer   Warmer // nil when the state is none
 }
+
+// aheadCommands is how many writes are parsed before the first of them runs.
+const aheadCommands = store.WarmMax
 
 // NewMachine makes an empty machine. t holds the commands that s runs.
 func NewMachine(t *Table, s State, o Options) *Machine {
 	m := &Machine{table: t, state: s, opts: o}
+	m.warmer, _ = s.(Warmer)
 	m.sessions.reset()
 	return m
 }
@@ -145,12 +152,15 @@ const maxRoom = 8192
 func (m *Machine) release() {
 	clear(m.entry.Subs)
 	clear(m.entry.Header.Evict)
-	clear(m.cmd.Args[:cap(m.cmd.Args)])
 	if cap(m.entry.Subs) > maxRoom {
 		m.entry.Subs = nil
 	}
-	if cap(m.cmd.Args) > maxRoom {
-		m.cmd.Args = nil
+	for i := range m.ahead {
+		c := &m.ahead[i]
+		clear(c.Args[:cap(c.Args)])
+		if cap(c.Args) > maxRoom/aheadCommands {
+			c.Args = nil
+		}
 	}
 }
 
@@ -250,15 +260,18 @@ func (m *Machine) execute(ctx *Ctx, l *EntrySub, sub *Sub, cache []byte) ([]byte
 		}
 	}
 	for i := range l.Writes {
+		at := i % aheadCommands
+		if at == 0 {
+			n, err := m.parseAhead(body, min(l.Writes-i, aheadCommands))
+			if err != nil {
+				return nil, fmt.Errorf("command %d or behind: %w", i, err)
+			}
+			body = body[n:]
+		}
 		if sub != nil {
 			read = m.attached(ctx, sub, read, i)
 		}
-		n, err := parseCommand(body, &m.cmd)
-		if err != nil {
-			return nil, fmt.Errorf("command %d: %w", i, err)
-		}
-		body = body[n:]
-		res, err := m.run(ctx, &m.cmd)
+		res, err := m.run(ctx, &m.ahead[at])
 		if err != nil {
 			return nil, fmt.Errorf("command %d: %w", i, err)
 		}
@@ -276,6 +289,21 @@ func (m *Machine) execute(ctx *Ctx, l *EntrySub, sub *Sub, cache []byte) ([]byte
 		m.attached(ctx, sub, read, l.Writes)
 	}
 	return cache, nil
+}
+
+// parseAhead parses the next n writes of a body and tells the state of them.
+func (m *Machine) parseAhead(body []byte, n int) (size int, err error) {
+	for i := range n {
+		one, err := parseCommand(body[size:], &m.ahead[i])
+		if err != nil {
+			return 0, err
+		}
+		size += one
+	}
+	if m.warmer != nil && n > 1 {
+		m.warmer.Warm(m.ahead[:n])
+	}
+	return size, nil
 }
 
 // attached runs the reads that stand behind done writes, from number read on. Those that find no room,

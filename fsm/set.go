@@ -214,16 +214,21 @@ func runSet(x *execution, args [][]byte) Result {
 		m.ExpireAt = ref.ExpireAt()
 	}
 	m.Version = x.ctx.NextVersion()
-	x.store(key, args[1], m)
+	x.store(key, ref, args[1], m)
 	if o.withVersion {
 		return Int(int64(m.Version))
 	}
 	return res
 }
 
-// store keeps a string, unless its deadline has passed already: then the key goes at once.
-func (x *execution) store(key, value []byte, m store.Meta) {
-	x.k.st.SetString(x.slot, key, value, m)
+// store keeps a string, unless its deadline has passed already: then the key goes at once. old is the
+// key's entry if take found it.
+func (x *execution) store(key []byte, old store.Ref, value []byte, m store.Meta) {
+	if old == (store.Ref{}) {
+		x.k.st.SetString(x.slot, key, value, m)
+	} else {
+		x.k.st.Overwrite(x.slot, old, value, m)
+	}
 	if m.ExpireAt != 0 && m.ExpireAt <= x.now {
 		x.k.st.Delete(x.slot, key)
 	}
@@ -240,7 +245,7 @@ func runSetEx(x *execution, args [][]byte) Result {
 		return res
 	}
 	x.k.st.DeleteDead(x.slot, args[0], x.now)
-	x.store(args[0], args[2], store.Meta{Version: x.ctx.NextVersion(), ExpireAt: at})
+	x.store(args[0], store.Ref{}, args[2], store.Meta{Version: x.ctx.NextVersion(), ExpireAt: at})
 	return OK()
 }
 

@@ -37,6 +37,12 @@ type State interface {
 	PlanEvictions(growth int64) []Victim
 }
 
+// Warmer is a State that gains from knowing the next writes together. Warm must not change anything.
+// The commands are parsed, not checked; any of them may not run. Called by the applying goroutine.
+type Warmer interface {
+	Warm(cmds []Command)
+}
+
 // Frozen is a state at one moment.
 type Frozen interface {
 	// Epoch is that of the slot map the state followed, for the snapshot's header.

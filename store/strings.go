@@ -20,17 +20,28 @@ func (s *Store) SetString(slot uint16, key, value []byte, m Meta) {
 		nd.val.str = append(make([]byte, 0, len(value)), value...)
 		s.stamp(nd)
 		s.account(slot, nd.val.cost(len(key)))
-	} else {
-		s.touch(nd, s.clock.tick.Load())
-		before := nd.val.cost(len(key))
-		nd.val.typ, nd.val.coll = TypeString, nil
-		if n := cap(nd.val.str); len(value) <= n && (n <= stringInPlace || len(value) >= n/stringSlack) {
-			nd.val.str = append(nd.val.str[:0], value...)
-		} else {
-			nd.val.str = append(make([]byte, 0, len(value)), value...)
-		}
-		s.change(slot, before, nd)
+		nd.val.flags, nd.val.version = m.Flags, m.Version
+		s.moveDeadline(slot, t, nd, m.ExpireAt)
+		return
 	}
+	s.overwrite(slot, t, nd, value, m)
+}
+
+// Overwrite is SetString on an entry that was found, whatever it holds. Needs the slot's write lock.
+func (s *Store) Overwrite(slot uint16, r Ref, value []byte, m Meta) {
+	s.overwrite(slot, s.writable(slot), r.nd, value, m)
+}
+
+func (s *Store) overwrite(slot uint16, t *slotTable, nd *node[entry], value []byte, m Meta) {
+	s.touch(nd, s.clock.tick.Load())
+	before := nd.val.cost(len(nd.key))
+	nd.val.typ, nd.val.coll = TypeString, nil
+	if n := cap(nd.val.str); len(value) <= n && (n <= stringInPlace || len(value) >= n/stringSlack) {
+		nd.val.str = append(nd.val.str[:0], value...)
+	} else {
+		nd.val.str = append(make([]byte, 0, len(value)), value...)
+	}
+	s.change(slot, before, nd)
 	nd.val.flags, nd.val.version = m.Flags, m.Version
 	s.moveDeadline(slot, t, nd, m.ExpireAt)
 }
