@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 // startCluster starts n processes on loopback and waits until every group is complete. The founder
-// also gets initArgs. The processes end with the test; on failure their logs are printed.
+// gets four groups, or what initArgs say. The processes end with the test; on failure their logs are printed.
 func startCluster(t *testing.T, n int, initArgs ...string) *proc.Cluster {
 	t.Helper()
 	bin, err := product()
@@ -50,7 +50,7 @@ func startCluster(t *testing.T, n int, initArgs ...string) *proc.Cluster {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	c, err := proc.New(proc.Config{Bin: bin, Dir: dir, Args: []string{"--log-level", "warn"}, InitArgs: initArgs})
+	c, err := proc.New(proc.Config{Bin: bin, Dir: dir, Args: []string{"--log-level", "warn"}, InitArgs: append([]string{"--groups", "4"}, initArgs...)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ type option struct {
 func defaults() config {
 	return config{
 		Data: "kvorum-data", Bind: "127.0.0.1", Port: 7400,
-		Groups: defaultGroups, Replicas: 3,
+		Groups: defaultGroups(), Replicas: 3,
 		MaxMemoryPolicy: "noeviction", MaxKey: 64 << 10, MaxValue: 16 << 20, MaxConnections: 10000,
 		LogStore: "wal", SegmentSize: 64 << 20, SnapshotLog: 256 << 20, DiskReserve: 64 << 20,
 		Heartbeat: 400 * time.Millisecond, Timeout: 5 * time.Second,
@@ -74,9 +75,13 @@ func defaults() config {
 	}
 }
 
-// defaultGroups is the number of data groups of a new cluster; docs/OPERATIONS.md says how it was
-// measured.
-const defaultGroups = 4
+// maxDefaultGroups bounds the number of data groups that nobody asked for.
+const maxDefaultGroups = 16
+
+// defaultGroups is the number of data groups of a new cluster: one for every two cores of the machine
+// that founds it, since a group under full load keeps about as many busy and every further one only
+// makes batches smaller. docs/OPERATIONS.md has the measurement.
+func defaultGroups() int { return min(max(1, runtime.GOMAXPROCS(0)/2), maxDefaultGroups) }
 
 func text(field func(*config) *string) func(*config, *pflag.FlagSet, string, string) {
 	return func(c *config, f *pflag.FlagSet, name, help string) {
@@ -117,7 +122,7 @@ func options() []option {
 		{"init", "found a new cluster with this node, once, on an empty data folder", flag(func(c *config) *bool { return &c.Init })},
 		{"join", "join the cluster of these members (host:peerport, comma separated), once, on an empty data folder", text(func(c *config) *string { return &c.Join })},
 		{"if-new", "with --init or --join: do nothing when this node already belongs to a cluster", flag(func(c *config) *bool { return &c.IfNew })},
-		{"groups", "with --init: data groups of the cluster", number(func(c *config) *int { return &c.Groups })},
+		{"groups", "with --init: data groups of the cluster; by default one for every two cores", number(func(c *config) *int { return &c.Groups })},
 		{"replicas", "with --init: voters of each group, odd; 1 is kept until enough nodes are there", number(func(c *config) *int { return &c.Replicas })},
 		{"maxmemory", "with --init: logical bytes each node may hold, 0 for no limit", bytesize(func(c *config) *size { return &c.MaxMemory })},
 		{"maxmemory-policy", "with --init: noeviction, allkeys-lru, volatile-lru, allkeys-random, volatile-random or volatile-ttl", text(func(c *config) *string { return &c.MaxMemoryPolicy })},

@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -50,7 +52,7 @@ func newDev(io stdio) *cobra.Command {
 	c.Flags().IntVar(&d.nodes, "nodes", 3, "number of nodes")
 	c.Flags().StringVar(&d.data, "data", "kvorum-dev", "folder for the nodes' data; it survives restarts")
 	c.Flags().IntVar(&d.port, "port", 7400, "base port of node 0")
-	c.Flags().IntVar(&d.groups, "groups", defaultGroups, "data groups of a new cluster")
+	c.Flags().IntVar(&d.groups, "groups", defaultGroups(), "data groups of a new cluster; by default one for every two cores")
 	c.Flags().BoolVar(&d.restart, "restart", true, "start a node again that died")
 	return c
 }
@@ -59,6 +61,7 @@ func newDev(io stdio) *cobra.Command {
 type devNode struct {
 	index int
 	args  []string
+	env   []string
 	http  string
 }
 
@@ -118,7 +121,10 @@ func (d *devConfig) validate() error {
 
 func newDevNode(d devConfig, i int) *devNode {
 	base := d.port + devPortStep*i
-	n := &devNode{index: i, http: "127.0.0.1:" + strconv.Itoa(base+1)}
+	n := &devNode{
+		index: i, http: "127.0.0.1:" + strconv.Itoa(base+1),
+		env: shareEnv(os.Environ(), d.nodes, runtime.GOMAXPROCS(0)),
+	}
 	n.args = []string{
 		"serve", "--data", filepath.Join(d.data, "node"+strconv.Itoa(i)), "--port", strconv.Itoa(base),
 		"--name", "node" + strconv.Itoa(i), "--log-level", "warn", "--if-new",
@@ -163,6 +169,7 @@ func (n *devNode) run(ctx context.Context, self string, out *lineWriter) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = devStopTime
 	cmd.SysProcAttr = childAttr()
+	cmd.Env = n.env
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -177,6 +184,17 @@ func (n *devNode) run(ctx context.Context, self string, out *lineWriter) error {
 	// A line too long for the scanner must not block the child.
 	_, _ = io.Copy(io.Discard, pipe)
 	return cmd.Wait()
+}
+
+// shareEnv is env with each of the nodes' share of the machine's cores, unless env says another: nodes
+// that each take the whole machine for theirs spend a fifth of it on waking one another's threads.
+func shareEnv(env []string, nodes, cores int) []string {
+	for _, e := range env {
+		if strings.HasPrefix(e, "GOMAXPROCS=") {
+			return env
+		}
+	}
+	return append(slices.Clone(env), "GOMAXPROCS="+strconv.Itoa(max(1, cores/nodes)))
 }
 
 // lineWriter keeps the lines of several children whole.

@@ -47,7 +47,7 @@ func (e *etcd) start(ctx context.Context) error {
 			"--listen-client-urls", clientURL(i), "--advertise-client-urls", clientURL(i),
 			"--listen-peer-urls", peerURL(i), "--initial-advertise-peer-urls", peerURL(i),
 			"--initial-cluster", strings.Join(members, ","), "--initial-cluster-state", "new", "--log-level", "error")
-		cmd.Env = append(os.Environ(), "ETCD_UNSUPPORTED_ARCH=")
+		cmd.Env = e.s.env
 		cmd.Stdout, cmd.Stderr = log, log
 		if err := cmd.Start(); err != nil {
 			return err
@@ -71,6 +71,14 @@ func (e *etcd) start(ctx context.Context) error {
 		}
 	}
 	return errors.Join(wait.Err(), last)
+}
+
+func (e *etcd) pids() []int {
+	var pids []int
+	for _, p := range e.procs {
+		pids = append(pids, p.Process.Pid)
+	}
+	return pids
 }
 
 func (e *etcd) stop() {

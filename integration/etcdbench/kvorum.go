@@ -32,7 +32,7 @@ func (k *kvorum) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := proc.New(proc.Config{Bin: bin, Dir: dir, Args: []string{"--log-level", "warn"}, InitArgs: k.s.initArgs})
+	c, err := proc.New(proc.Config{Bin: bin, Dir: dir, Args: []string{"--log-level", "warn"}, InitArgs: k.s.initArgs, Env: k.s.env})
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,14 @@ func (k *kvorum) start(ctx context.Context) error {
 		return proc.Healthy(3)(s) && proc.LeadersSpread(s)
 	})
 	return err
+}
+
+func (k *kvorum) pids() []int {
+	var pids []int
+	for _, n := range k.cluster.Nodes() {
+		pids = append(pids, n.Pid())
+	}
+	return pids
 }
 
 func (k *kvorum) stop() {

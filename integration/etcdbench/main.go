@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -23,6 +24,10 @@ type settings struct {
 	seconds         time.Duration
 	want            float64
 	initArgs        []string
+	// env is every server's environment, of both sides.
+	env []string
+	// only names the one side to run, for profiles; empty for both and the judgement.
+	only string
 }
 
 // side is one system under test: it starts, gives closed-loop clients, and stops.
@@ -30,6 +35,7 @@ type side interface {
 	name() string
 	start(ctx context.Context) error
 	client(ctx context.Context, i int) (session, error)
+	pids() []int
 	stop()
 }
 
@@ -51,10 +57,15 @@ func main() {
 	flag.IntVar(&s.valueSize, "value", 100, "value size in bytes")
 	flag.DurationVar(&s.seconds, "time", 5*time.Second, "length of each measurement")
 	flag.Float64Var(&s.want, "want", 5, "least ratio for writes and for reads")
+	procs := flag.Int("procs", max(1, runtime.NumCPU()/3), "GOMAXPROCS of each server, its share of the cores; 0 leaves it alone")
+	flag.StringVar(&s.only, "only", "", "run one side without judging: kvorum or etcd")
 	groups := flag.Int("groups", 0, "data groups of the Kvorum cluster; 0 for its default")
 	flag.Parse()
 	if *groups > 0 {
 		s.initArgs = []string{"--groups", strconv.Itoa(*groups)}
+	}
+	if *procs > 0 {
+		s.env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(*procs))
 	}
 	if err := run(context.Background(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "etcdbench: FAILED:", err)
@@ -72,6 +83,9 @@ func run(ctx context.Context, s settings) error {
 		s.dir = dir
 	}
 	sides := []side{newKvorum(s), newEtcd(s)}
+	if s.only != "" {
+		sides = slices.DeleteFunc(sides, func(x side) bool { return x.name() != s.only })
+	}
 	for _, x := range sides {
 		defer x.stop()
 		if err := x.start(ctx); err != nil {
@@ -87,7 +101,8 @@ func run(ctx context.Context, s settings) error {
 					return fmt.Errorf("%s %s: %w", x.name(), op, err)
 				}
 				rates[x.name()+" "+op] = append(rates[x.name()+" "+op], r.rate)
-				fmt.Printf("run %d  %-6s %s  %8.0f/s  p50 %6.2f ms  p99 %6.2f ms\n", i+1, x.name(), op, r.rate, r.p50, r.p99)
+				fmt.Printf("run %d  %-6s %s  %8.0f/s  p50 %6.2f ms  p99 %6.2f ms  CPU per request: servers %3.0f µs, clients %3.0f µs\n",
+					i+1, x.name(), op, r.rate, r.p50, r.p99, r.servers, r.clients)
 			}
 		}
 	}
@@ -97,6 +112,9 @@ func run(ctx context.Context, s settings) error {
 func judge(s settings, rates map[string][]float64) error {
 	fmt.Printf("\n%d clients, 16 B keys, %d B values, medians of %d runs\n", s.clients, s.valueSize, s.runs)
 	var failed error
+	if s.only != "" {
+		return nil
+	}
 	for _, op := range []string{"put", "get"} {
 		ours, theirs := median(rates["kvorum "+op]), median(rates["etcd "+op])
 		fmt.Printf("%s  kvorum %8.0f/s   etcd %8.0f/s   ratio %.1f\n", op, ours, theirs, ours/theirs)

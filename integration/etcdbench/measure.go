@@ -7,7 +7,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +18,8 @@ import (
 type rate struct {
 	rate     float64
 	p50, p99 float64 // milliseconds
+	// servers and clients are the processor time a request took, in microseconds.
+	servers, clients float64
 }
 
 // measure runs all clients in closed loops for the configured time.
@@ -33,13 +38,19 @@ func measure(ctx context.Context, s settings, x side, op string) (rate, error) {
 	var wg sync.WaitGroup
 	lat := make([][]time.Duration, s.clients)
 	errs := make([]error, s.clients)
+	servers, clients := cpuTime(x.pids()...), cpuTime(os.Getpid())
 	began := time.Now()
 	end := began.Add(s.seconds)
 	for i, c := range sessions {
-		wg.Go(func() { lat[i], errs[i] = loop(ctx, s, c, op, uint64(i), end) })
+		wg.Go(func() {
+			own, cancel := context.WithCancel(ctx) // clients share no lock
+			defer cancel()
+			lat[i], errs[i] = loop(own, s, c, op, uint64(i), end)
+		})
 	}
 	wg.Wait()
 	took := time.Since(began).Seconds()
+	servers, clients = cpuTime(x.pids()...)-servers, cpuTime(os.Getpid())-clients
 	all := slices.Concat(lat...)
 	for _, err := range errs {
 		if err != nil {
@@ -51,7 +62,31 @@ func measure(ctx context.Context, s settings, x side, op string) (rate, error) {
 	}
 	slices.Sort(all)
 	ms := func(q float64) float64 { return float64(all[int(q*float64(len(all)-1))].Microseconds()) / 1000 }
-	return rate{rate: float64(len(all)) / took, p50: ms(0.5), p99: ms(0.99)}, nil
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(len(all)) }
+	return rate{
+		rate: float64(len(all)) / took, p50: ms(0.5), p99: ms(0.99),
+		servers: each(servers), clients: each(clients),
+	}, nil
+}
+
+// cpuTime is the processor time that processes took so far, in the kernel and outside, as
+// proc(5) counts it; 0 where there is no /proc.
+func cpuTime(pids ...int) time.Duration {
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
+	var sum time.Duration
+	for _, pid := range pids {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue
+		}
+		// Fields 14 and 15, counted from behind the command's name, which may hold spaces.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		for _, f := range fields[11:13] {
+			n, _ := strconv.ParseInt(f, 10, 64)
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
 }
 
 func loop(ctx context.Context, s settings, c session, op string, seed uint64, end time.Time) ([]time.Duration, error) {

@@ -46,6 +46,8 @@ type Config struct {
 	Args []string
 	// InitArgs are added to the founder's.
 	InitArgs []string
+	// Env is every node's environment; nil for the caller's.
+	Env []string
 }
 
 // Cluster is a set of node processes.
@@ -143,7 +145,7 @@ func (c *Cluster) start(_ context.Context, n *Node, extra []string) error {
 	defer log.Close()
 	args := append([]string{"serve", "--data", filepath.Join(c.cfg.Dir, n.Name()), "--port", strconv.Itoa(n.Base), "--name", n.Name()}, c.cfg.Args...)
 	cmd := exec.Command(c.cfg.Bin, append(args, extra...)...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, c.cfg.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("proc: start %s: %w", n.Name(), err)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type settings struct {
 	port, kills   int
 	workers       int
 	logStore      string
+	groups        int
 }
 
 func main() {
@@ -34,6 +36,7 @@ func main() {
 	flag.IntVar(&s.port, "port", 0, "base port; 0 finds free ones")
 	flag.IntVar(&s.kills, "kills", 30, "leaders to kill")
 	flag.IntVar(&s.workers, "workers", 16, "concurrent requests")
+	flag.IntVar(&s.groups, "groups", 4, "data groups, so that every node leads some")
 	flag.StringVar(&s.logStore, "log-store", "wal", "wal or bolt")
 	flag.Parse()
 	if err := run(context.Background(), s); err != nil {
@@ -92,7 +95,7 @@ func run(ctx context.Context, s settings) error {
 }
 
 func newCheck(ctx context.Context, s settings) (*check, error) {
-	cluster, err := proc.New(proc.Config{Bin: s.bin, Dir: s.dir, Port: s.port, Args: []string{"--log-level", "warn", "--log-store", s.logStore}})
+	cluster, err := proc.New(proc.Config{Bin: s.bin, Dir: s.dir, Port: s.port, Args: []string{"--log-level", "warn", "--log-store", s.logStore}, InitArgs: []string{"--groups", strconv.Itoa(s.groups)}})
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,10 +41,11 @@ func main() {
 	bin := flag.String("bin", "bin/kvorum", "the kvorum binary")
 	kills := flag.Int("kills", 50, "leaders to kill")
 	port := flag.Int("port", 0, "base port; 0 finds free ones")
+	groups := flag.Int("groups", 4, "data groups; the dead node leads some of them")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "kvorum-kills-")
 	if err == nil {
-		err = run(context.Background(), *bin, dir, *port, *kills)
+		err = run(context.Background(), *bin, dir, *port, *kills, *groups)
 		os.RemoveAll(dir)
 	}
 	if err != nil {
@@ -52,8 +54,8 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, bin, dir string, port, kills int) error {
-	c, err := proc.New(proc.Config{Bin: bin, Dir: dir, Port: port, Args: []string{"--log-level", "warn"}})
+func run(ctx context.Context, bin, dir string, port, kills, groups int) error {
+	c, err := proc.New(proc.Config{Bin: bin, Dir: dir, Port: port, Args: []string{"--log-level", "warn"}, InitArgs: []string{"--groups", strconv.Itoa(groups)}})
 	if err != nil {
 		return err
 	}
