@@ -212,9 +212,6 @@ func (v verdict) kind() Kind {
 	case refusedTooLarge, refusedInvalid:
 		return KindInvalid
 	case lost:
-		if planted("wrong-fail") {
-			return KindTimeout
-		}
 		return KindUnknown
 	case refusedClosing:
 		return KindClosing

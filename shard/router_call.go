@@ -403,7 +403,11 @@ func (k *call) failItems(u *unit, v verdict) {
 			it.fail(v.kind(), leader)
 		case it.spec.Write:
 			k.r.counts.unknown.Add(1)
-			it.fail(KindUnknown, leader)
+			kind := KindUnknown
+			if planted("wrong-fail") {
+				kind = KindTimeout
+			}
+			it.fail(kind, leader)
 		default:
 			it.fail(KindTimeout, leader)
 		}
