@@ -152,7 +152,7 @@ func (n *Node) open() error {
 
 func (n *Node) openLink() error {
 	var err error
-	if n.link, err = link.New(link.Config{Host: n.h, Node: n.cat.id, Logger: n.log}); err != nil {
+	if n.link, err = link.New(link.Config{Host: n.h, Node: n.cat.id, Logger: n.log, Gone: n.peerGone}); err != nil {
 		return err
 	}
 	id, epoch := n.cat.cluster()

@@ -26,10 +26,12 @@ const (
 	flagLowDisk = 1
 
 	// stateRefused: no such replica here, or it is stopping, or has no configuration yet. stateLed is
-	// stateOK of a replica that knows its leader.
-	stateRefused = 0
-	stateOK      = 1
-	stateLed     = 2
+	// stateOK of a replica that knows its leader, stateOrphaned that of one whose leader's process is
+	// gone.
+	stateRefused  = 0
+	stateOK       = 1
+	stateLed      = 2
+	stateOrphaned = 3
 
 	questionBytes = 12
 	replyBytes    = 25
@@ -271,6 +273,9 @@ func (n *Node) ownTerm(group uint32, replica uint64) (a peerAnswer) {
 	a.state = stateOK
 	if _, id := in.raft.LeaderWithID(); id != "" {
 		a.state = stateLed
+		if node, _, _ := splitServerID(id); n.link.Gone(node) {
+			a.state = stateOrphaned
+		}
 	}
 	if in.closing.Load() {
 		// Another instance of this replica may have voted meanwhile.
@@ -306,7 +311,7 @@ type peerAnswer struct {
 }
 
 // ok tells whether the answer proves anything.
-func (a *peerAnswer) ok() bool { return a.state == stateOK || a.state == stateLed }
+func (a *peerAnswer) ok() bool { return a.state >= stateOK && a.state <= stateOrphaned }
 
 // peerBook holds the last answer of each peer of a group; it is knowledge of the asking node only.
 type peerBook struct {

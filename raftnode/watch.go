@@ -22,9 +22,11 @@ type watched struct {
 	// term is the term this replica leads, 0 when it does not.
 	term    uint64
 	leading bool
+	vacancy vacancy
 }
 
-// watch follows leadership: it opens each own term with an entry, and tells the events.
+// watch follows leadership: it opens each own term with an entry, stands for election when a leader's
+// process is gone, and tells the events.
 func (in *instance) watch() {
 	news := make(chan raft.Observation, observations)
 	o := raft.NewObserver(news, false, func(o *raft.Observation) bool {
@@ -42,6 +44,8 @@ func (in *instance) watch() {
 	for {
 		if in.observe(&w) {
 			retry.Reset(startRetry)
+		} else if in.succeed(&w.vacancy) {
+			retry.Reset(vacancyTick)
 		}
 		select {
 		case <-in.raft.LeaderCh():

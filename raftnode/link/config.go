@@ -90,6 +90,8 @@ type Config struct {
 	// Admit, when set, is asked for every inbound connection; an error refuses it. It must be
 	// quick.
 	Admit func(node string, class Class) error
+	// Gone, when set, is told that the process of a node is gone; see Link.Gone. It must be quick.
+	Gone func(node string)
 }
 
 // Validate reports everything wrong with c.

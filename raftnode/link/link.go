@@ -42,6 +42,8 @@ type Link struct {
 		// named their sender.
 		conns    map[*wire]connInfo
 		accepted map[peerKey]*wire
+		// nodes holds what is known of the processes of nodes that were connected once.
+		nodes map[string]*presence
 	}
 }
 
@@ -70,6 +72,7 @@ func New(cfg Config) (*Link, error) {
 	l.mu.peers = make(map[peerKey]*peer)
 	l.mu.conns = make(map[*wire]connInfo)
 	l.mu.accepted = make(map[peerKey]*wire)
+	l.mu.nodes = make(map[string]*presence)
 	return l, nil
 }
 
@@ -185,6 +188,7 @@ func (l *Link) Forget(node string) {
 	for class := ClassRaft; class <= maxClass; class++ {
 		delete(l.mu.peers, peerKey{node, class})
 	}
+	delete(l.mu.nodes, node)
 	l.mu.Unlock()
 	for _, w := range gone {
 		w.fail(ErrUnknownNode)
@@ -251,6 +255,7 @@ func (l *Link) register(w *wire, info connInfo) error {
 		return ErrBusy
 	}
 	l.mu.conns[w] = info
+	l.cameLocked(info.node)
 	if info.inbound && info.node != "" {
 		old = l.mu.accepted[info.peerKey]
 		l.mu.accepted[info.peerKey] = w
@@ -260,10 +265,14 @@ func (l *Link) register(w *wire, info connInfo) error {
 
 func (l *Link) unregister(w *wire) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	info := l.mu.conns[w]
+	info, ok := l.mu.conns[w]
 	delete(l.mu.conns, w)
 	if l.mu.accepted[info.peerKey] == w {
 		delete(l.mu.accepted, info.peerKey)
+	}
+	probe := ok && l.leftLocked(info.node)
+	l.mu.Unlock()
+	if probe {
+		l.spawn(func() { l.probe(info.node) })
 	}
 }

@@ -198,6 +198,27 @@ func (t *Transport) receiveTimeoutNow(ctx context.Context, h *Hooks, from sender
 	return ok(), nil
 }
 
+// Stand makes raft stand for election at once, over its vote stickiness, unless leader is no longer
+// the leader it knows, or term its term. The caller knows that the leader's process is gone, and that
+// a majority of the voters know it too (W14). It waits for raft's main loop.
+func (t *Transport) Stand(ctx context.Context, leader raft.ServerID, term uint64) error {
+	h := t.hooks.Load()
+	if h == nil {
+		return ErrNotReady
+	}
+	if err := t.takeTurn(ctx); err != nil {
+		return err
+	}
+	if term != h.Term() || h.Leader() != leader || leader == t.self || !h.HasConfiguration() {
+		t.passTurn(nil)
+		return ErrStaleTransfer
+	}
+	id := []byte(leader)
+	head := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: id, Addr: id}
+	_, err := t.hand(ctx, &raft.TimeoutNowRequest{RPCHeader: head}, nil)
+	return err
+}
+
 // receiveSnapshot answers a snapshot that is meant for this replica.
 func (t *Transport) receiveSnapshot(ctx context.Context, from string, e envelope, rest []byte, body io.Reader) ([]byte, error) {
 	h := t.hooks.Load()

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package raftnode
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kvorum/kvorum/internal/host"
+)
+
+// A process that dies is succeeded long before a heartbeat timeout has passed.
+func TestDeadLeaderIsSucceededAtOnce(t *testing.T) {
+	for _, names := range [][]string{{"n1", "n2", "n3"}, {"n1", "n2", "n3", "n4", "n5"}} {
+		t.Run(fmt.Sprint(len(names)), func(t *testing.T) {
+			inWorld(t, func(b *bench) {
+				nodes := b.cluster(names...)
+				for i := range 3 {
+					lead := b.leader()
+					began := time.Now()
+					lead.crash()
+					next := b.leader()
+					if d := time.Since(began); d > DefaultHeartbeat/2 {
+						t.Errorf("crash %d: without a leader for %v", i, d)
+					}
+					next.must(setCmd("k", "v"))
+					for j, n := range nodes {
+						if n == lead {
+							nodes[j] = b.reopen(n.name, uint64(j+1))
+						}
+					}
+					b.converged()
+				}
+			})
+		})
+	}
+}
+
+// A follower that alone thinks that the leader is gone leaves it in peace.
+func TestOneDoubterStartsNoElection(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		nodes := b.cluster("n1", "n2", "n3")
+		lead, doubter := nodes[0], nodes[1]
+		term := lead.group.Leader().Term
+		// Packets from the leader do not arrive any more, and its address refuses.
+		doubter.node.SetDirectory(func(id string) (string, bool) {
+			if id == lead.node.ID() {
+				return "n3:1", true
+			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			a, ok := b.addrs[id]
+			return a, ok
+		})
+		b.world.Isolate("n1", "n2")
+		b.world.ResetConns("n1", "n2")
+		b.world.ResetConns("n2", "n1")
+		b.waitFor("the doubt", func() bool { return doubter.node.link.Gone(lead.node.ID()) })
+		until := time.Now().Add(5 * time.Second)
+		for time.Now().Before(until) {
+			lead.must(setCmd("k", "v"))
+			time.Sleep(50 * time.Millisecond)
+		}
+		if got := lead.group.Leader(); got.Node != lead.node.ID() || got.Term != term {
+			t.Errorf("leader %s of term %d; want the old one of term %d", got.Node, got.Term, term)
+		}
+	})
+}
+
+// A machine that is cut off says nothing: raft's timers find out, as without this file.
+func TestSilentLeaderIsLeftToTheTimers(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		b.cluster("n1", "n2", "n3")
+		lead := b.leader()
+		for _, n := range b.live() {
+			if n != lead {
+				b.world.Isolate(lead.name, n.name)
+			}
+		}
+		began := time.Now()
+		b.world.Crash(lead.name, host.CrashPolicy{Silent: true})
+		lead.dead.Store(true)
+		_ = lead.node.Close()
+		b.leader()
+		if d := time.Since(began); d < DefaultHeartbeat/2 {
+			t.Errorf("succeeded after %v although nothing was known", d)
+		}
+	})
+}
+
+// A voter that was started a moment ago knows no leader and has none to hold to.
+func TestVoterWithoutLeaderLetsTheDeadOneGo(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		nodes := b.cluster("n1", "n2", "n3")
+		nodes[2].crash()
+		nodes[0].must(setCmd("k", "v"))
+		b.world.Isolate("n1", "n3") // its leader does not reach it any more
+		n3 := b.reopen("n3", 3)
+		began := time.Now()
+		nodes[0].crash()
+		if n3.group.Leader().Node != "" {
+			t.Fatal("it knows a leader")
+		}
+		if next := b.leader(); next != nodes[1] {
+			t.Errorf("%s leads", next.name)
+		}
+		if d := time.Since(began); d > DefaultHeartbeat/2 {
+			t.Errorf("without a leader for %v", d)
+		}
+	})
+}
