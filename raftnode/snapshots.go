@@ -59,7 +59,7 @@ func (n *Node) snapshotLoop() {
 				break
 			}
 			before, _ := next.snaps.local()
-			if err := next.Snapshot(n.ctx); err != nil && n.ctx.Err() == nil {
+			if err := next.Snapshot(n.ctx); err != nil && !errors.Is(err, ErrClosed) && n.ctx.Err() == nil {
 				next.log.Warn("snapshot failed", "error", err)
 			}
 			// The bytes that make a group due may lie in entries that are not applied yet: a snapshot
@@ -92,7 +92,7 @@ func (g *Group) Snapshot(ctx context.Context) error {
 	return nil
 }
 
-// takeSnapshot runs one snapshot to its end; a shutdown of the instance ends it early.
+// takeSnapshot runs one snapshot to its end; a shutdown of the instance ends it early, with ErrClosed.
 func (g *Group) takeSnapshot(in *instance) error {
 	if before, _ := g.snaps.local(); g.applier.index.Load() <= before {
 		return nil
@@ -106,6 +106,8 @@ func (g *Group) takeSnapshot(in *instance) error {
 	switch err := f.Error(); {
 	case errors.Is(err, raft.ErrNothingNewToSnapshot):
 		return nil
+	case err != nil && in.closing.Load():
+		return fmt.Errorf("%w: %w", ErrClosed, err)
 	case err != nil:
 		return err
 	}

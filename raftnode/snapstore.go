@@ -164,8 +164,12 @@ type snapSink struct {
 	over  bool
 }
 
-// Write implements raft.SnapshotSink.
+// Write implements raft.SnapshotSink. It fails once the instance is closing, since raft's shutdown waits
+// for whoever writes: the snapshot is given up, and raft cancels it.
 func (s *snapSink) Write(p []byte) (int, error) {
+	if in := s.store.g.inst.Load(); in != nil && in.closing.Load() {
+		return 0, fmt.Errorf("raftnode: write snapshot: %w", ErrClosed)
+	}
 	if !s.own {
 		if s.check == nil {
 			s.check = newChecker()
