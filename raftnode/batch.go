@@ -58,7 +58,7 @@ type proposer struct {
 		lastCut, lastTick time.Time
 	}
 	sessions sessionWatch
-	// lowDisk: growing Subs are refused.
+	// lowDisk: growing Subs are refused, because a majority's disks are low.
 	lowDisk atomic.Bool
 }
 
@@ -77,7 +77,7 @@ func (p *proposer) enqueue(sub *fsm.Sub, done func(*fsm.Sub, error)) error {
 	if err := p.g.leads(); err != nil {
 		return err
 	}
-	if p.lowDisk.Load() && p.grows(sub) {
+	if (p.lowDisk.Load() || n.low.Load()) && p.grows(sub) {
 		return ErrNoSpace
 	}
 	size := int64(fsm.SubSize(sub))

@@ -28,6 +28,9 @@ func (l *lane) settle(b *batch, err error) {
 		l.failLocked(b, v)
 	default:
 		b.refused = v
+		if v == refusedNoSpace && b.unknown {
+			l.ended = true // nothing but space would settle it, and what is behind it may need none
+		}
 		l.failLocked(b, v)
 	}
 	if l.closed && slices.Contains(l.sent, b) {

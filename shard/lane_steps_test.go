@@ -353,3 +353,22 @@ func TestClosedLoopCost(t *testing.T) {
 		})
 	}
 }
+
+// TestLaneUnknownRefusedForSpace: a command that may be in a log is refused for space when it is sent
+// again. Only space would settle it, so it stays unknown and what is behind it does not wait.
+func TestLaneUnknownRefusedForSpace(t *testing.T) {
+	laneSteps(t, func(g *manualGroup, set func(string), replies map[string]*Reply) {
+		set("a")
+		g.take(t, "a 7.3.3")[0].fail(raftnode.ErrUnknown)
+		set("b")
+		subs := g.take(t, "a 7.3.3", "b 7.4.3")
+		subs[0].fail(raftnode.ErrNoSpace)
+		subs[1].answer(fsm.SubGap, 3)
+		g.take(t, " 0.0.0")[0].apply(fsm.Int(9))
+		g.take(t, "b 9.1.1")[0].apply()
+		expectOK(t, replies, "b")
+		if k := kindOf(*replies["a"]); k != KindUnknown {
+			t.Errorf("a: %v", k)
+		}
+	})
+}
