@@ -58,7 +58,8 @@ type mark struct {
 	total int64
 }
 
-// maxMarks bounds the marks; when there are too many every other one goes.
+// maxMarks bounds the marks; when there are too many every other one between the oldest and the newest
+// goes. Without the newest a snapshot just below it would count as the end of the log.
 const maxMarks = 256
 
 // counting begins the start-up reading: entries behind the newest snapshot count as log bytes.
@@ -141,11 +142,11 @@ func (m *meter) addLocked(index uint64, entries, bytes int64) {
 	m.mu.total += bytes
 	m.mu.marks = append(m.mu.marks, mark{index, m.mu.total})
 	if len(m.mu.marks) > maxMarks {
-		kept := m.mu.marks[:0]
-		for i := 1; i < len(m.mu.marks); i += 2 {
+		kept := m.mu.marks[:1]
+		for i := 2; i < len(m.mu.marks)-1; i += 2 {
 			kept = append(kept, m.mu.marks[i])
 		}
-		m.mu.marks = kept
+		m.mu.marks = append(kept, m.mu.marks[len(m.mu.marks)-1])
 	}
 }
 
