@@ -279,6 +279,52 @@ func TestNoSpaceAllNodes(t *testing.T) {
 	})
 }
 
+// TestNoSpaceDeletesUnderLoad: on full disks deletes get through although every other command beside
+// them would grow the data and is refused. Without any room left there is that of the reserve file.
+func TestNoSpaceDeletesUnderLoad(t *testing.T) {
+	for seed, room := range map[uint64]int64{300: roomLeft, 301: roomLeft, 302: 0, 303: 0} {
+		t.Run(fmt.Sprintf("%d bytes left, seed %d", room, seed), func(t *testing.T) {
+			inSpace(t, spaceOptions(seed), func(l *ledger) { l.deleteUnderLoad(room) })
+		})
+	}
+}
+
+func (l *ledger) deleteUnderLoad(room int64) {
+	l.fill("before", 120)
+	for _, n := range l.c.nodes {
+		l.squeeze(n, room)
+	}
+	l.until("refusals", func() bool {
+		err := l.write(l.c.nodes[0], "filler", strings.Repeat("x", fillSize))
+		return err != nil && err.Kind == shard.KindNoSpace
+	})
+	ctx, cancel := context.WithCancel(l.t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for i := range 24 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := l.write(l.c.nodes[i%3], fmt.Sprintf("load-%d", i), "x"); err != nil && !err.NotApplied() {
+					l.t.Errorf("a refused write of unknown outcome: %v", err)
+				}
+				pause(ctx, time.Millisecond)
+			}
+		})
+	}
+	began := time.Now()
+	l.deletes("before", 0, 100)
+	cancel()
+	wg.Wait()
+	if took := time.Since(began); took > 20*time.Second {
+		l.t.Errorf("100 deletes took %v among refused writes", took)
+	}
+	for _, n := range l.c.nodes {
+		l.free(n)
+	}
+	l.restored()
+}
+
 // elections cuts each node off for a while: its groups find another leader, whose vote fits on a full
 // disk, and are read.
 func (l *ledger) elections() {
