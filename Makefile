@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted import kills bench-etcd build
+.PHONY: help check fmt vet lint rules tidy test race sim planted import kills saturate bench-etcd build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -46,6 +46,9 @@ import: build ## import the Go tree, kill 30 leaders, compare every byte
 
 kills: build ## time without service over 50 killed leaders
 	$(GO) run ./integration/cmd/killprobe -bin bin/kvorum
+
+saturate: build ## ten minutes of full load without an election
+	$(GO) run ./integration/cmd/saturate -bin bin/kvorum $(ARGS)
 
 bench-etcd: build ## beside etcd, five alternating runs
 	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum $(ARGS)
