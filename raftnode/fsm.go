@@ -95,11 +95,23 @@ func (a *applier) command(l *raft.Log) {
 		b.items[i].done(b.items[i].sub, err)
 	}
 	g.prop.settle(b)
+	if err == nil && g.backlog() {
+		g.prop.requestTick()
+	}
 	if b.start {
 		if in := g.inst.Load(); in != nil {
 			in.nudge()
 		}
 	}
+}
+
+// backlog tells whether the last entry left keys that were due by its own clock: more than one entry
+// removes. Each entry of a leader that does asks for a tick, so that one follows tickGap after the other
+// until the backlog is gone, or one of them fails. Keys that have become due since are no backlog, and
+// wait for the tick of the second.
+func (g *Group) backlog() bool {
+	deadline := g.machine.NextDeadline()
+	return deadline != 0 && deadline <= g.machine.Clock()
 }
 
 // Apply implements raft.FSM; raft prefers ApplyBatch.
