@@ -39,6 +39,12 @@ func (n *Node) agent() {
 		case <-n.wake:
 		case <-tick.C:
 		}
+		if n.ended() {
+			if n.retire(published + 1) {
+				return
+			}
+			continue
+		}
 		v := n.view.Load()
 		if v.Revision > published {
 			n.router.setMap(mapOf(v))
@@ -50,25 +56,59 @@ func (n *Node) agent() {
 		if time.Since(silent) > n.cfg.DownAfter && n.checking.CompareAndSwap(false, true) {
 			n.spawn(func() { defer n.checking.Store(false); n.checkMembership() })
 		}
-		n.mu.Lock()
-		left := n.mu.left
-		n.mu.Unlock()
-		if left {
-			n.retire(published + 1)
-			return
-		}
 		if v.Revision > 0 {
 			n.follow(v)
 		}
+		n.followControl()
 		for _, r := range n.localReplicas() {
 			if r.restart.Load() {
-				if err := n.restartReplica(r); err != nil {
-					n.fatal(err)
-				}
+				n.restart(r)
 				continue
 			}
 			kick(r.wake)
 		}
+	}
+}
+
+// ended tells whether another member said that this node is none.
+func (n *Node) ended() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.left
+}
+
+// restart restarts a replica that asked for it. One that was stopped and can then not run is fatal,
+// unless the reason passes: then the next look starts it, or stops it first.
+func (n *Node) restart(r *replica) {
+	switch err := n.restartReplica(r); {
+	case err == nil:
+		n.log.Info("replica restarted", "group", r.id, "replica", r.number)
+	case passing(err):
+		n.unmoved(err, "group", r.id, "replica", r.number)
+	default:
+		n.fatal(err)
+	}
+}
+
+// followControl starts the control group's replica again when a restart left it stopped.
+func (n *Node) followControl() {
+	if n.local(controlGroup) != nil || n.ctx.Err() != nil {
+		return
+	}
+	if err := n.startControl(n.book.Load()); err != nil {
+		n.unmoved(err, "group", controlGroup)
+	}
+}
+
+// unmoved says why a replica was not started, stopped or deleted; the next tick tries again. A node
+// that is closing has nothing to say.
+func (n *Node) unmoved(err error, about ...any) {
+	switch about = append(about, "error", err); {
+	case n.ctx.Err() != nil, errors.Is(err, raftnode.ErrClosed), errors.Is(err, ErrClosing):
+	case errors.Is(err, raftnode.ErrExists):
+		n.log.Warn("replica is busy", about...)
+	default:
+		n.log.Error("replica not changed", about...)
 	}
 }
 
@@ -81,7 +121,7 @@ func (n *Node) follow(v *View) {
 	if want := n.self(); member && !me.sameSelf(&want) && n.describing.CompareAndSwap(false, true) {
 		n.spawn(func() { defer n.describing.Store(false); n.describeSelf(me.Rev, want) })
 	}
-	if _, more := agentStep(v, n.ID(), held(n.localReplicas()), nil); !more {
+	if _, more := agentStep(v, n.ID(), n.holdings(), nil); !more {
 		return
 	}
 	gone, err := loadGone(n.rn, v.Groups)
@@ -90,12 +130,12 @@ func (n *Node) follow(v *View) {
 		return
 	}
 	for n.ctx.Err() == nil {
-		move, more := agentStep(v, n.ID(), held(n.localReplicas()), gone)
+		move, more := agentStep(v, n.ID(), n.holdings(), gone)
 		if !more {
 			return
 		}
 		if err := n.move(move); err != nil {
-			n.log.Error("replica not changed", "group", move.Group, "replica", move.Number, "start", move.Start, "error", err)
+			n.unmoved(err, "group", move.Group, "replica", move.Number, "start", move.Start)
 			return // the next tick tries again
 		}
 		if !move.Start {
@@ -181,22 +221,29 @@ func (n *Node) checkMembership() {
 }
 
 // retire is a node's end in its cluster: it remembers that it left, refuses data commands, stops all
-// replicas and deletes them.
-func (n *Node) retire(version uint64) {
-	next := *n.book.Load()
-	next.Phase = phaseLeft
-	if err := next.save(n.rn); err != nil {
-		n.log.Error("leave not recorded", "error", err)
-		return
+// replicas and deletes them. False: something is still there, and the next look goes on.
+func (n *Node) retire(version uint64) bool {
+	if n.book.Load().Phase != phaseLeft {
+		next := *n.book.Load()
+		next.Phase = phaseLeft
+		if err := next.save(n.rn); err != nil {
+			n.log.Error("leave not recorded", "error", err)
+			return false
+		}
+		n.book.Store(&next)
 	}
-	n.book.Store(&next)
 	n.router.setMap(&Map{Version: version})
-	for _, r := range n.localReplicas() {
-		if err := n.dropReplica(r.id, r.number); err != nil && !errors.Is(err, raftnode.ErrNoGroup) {
-			n.log.Error("replica not deleted", "group", r.id, "error", err)
+	all := true
+	for _, r := range n.holdings() {
+		if err := n.dropReplica(r.Group, r.Number); err != nil {
+			n.unmoved(err, "group", r.Group, "replica", r.Number)
+			all = false
 		}
 	}
-	n.markLeft()
+	if all {
+		n.markLeft()
+	}
+	return all
 }
 
 func (n *Node) markLeft() {

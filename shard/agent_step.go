@@ -269,6 +269,8 @@ func majority(n int) int { return n/2 + 1 }
 type heldReplica struct {
 	Group  uint32
 	Number uint64
+	// Idle: it does not run. A start or a deletion did not get through.
+	Idle bool
 }
 
 // agentMove is one step of a node's own replicas: a start, or else a deletion.
@@ -286,7 +288,9 @@ type agentMove struct {
 func agentStep(v *View, self string, local []heldReplica, deleted map[uint32]uint64) (agentMove, bool) {
 	runs := make(map[uint32]uint64, len(local))
 	for _, l := range local {
-		runs[l.Group] = l.Number
+		if !l.Idle {
+			runs[l.Group] = l.Number
+		}
 		if l.Group == controlGroup {
 			continue
 		}

@@ -70,6 +70,9 @@ type Config struct {
 	Limits fsm.Limits
 	// Logger receives news; nil discards them.
 	Logger *slog.Logger
+
+	// wrapHost lets tests stand between the node and the runtime's lifecycle calls; nil does not.
+	wrapHost func(replicaHost) replicaHost
 }
 
 func (c *Config) withDefaults() Config {

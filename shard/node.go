@@ -19,6 +19,7 @@ import (
 type Node struct {
 	h      *host.Host
 	rn     *raftnode.Node
+	host   replicaHost // rn, as far as it starts and ends replicas
 	cfg    Config
 	log    *slog.Logger
 	table  *fsm.Table
@@ -68,6 +69,10 @@ func Open(h *host.Host, rn *raftnode.Node, cfg Config) (*Node, error) {
 		wake: make(chan struct{}, 1), left: make(chan struct{}),
 	}
 	n.log = n.cfg.Logger
+	n.host = rn
+	if cfg.wrapHost != nil {
+		n.host = cfg.wrapHost(rn)
+	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.mu.replicas = make(map[uint32]*replica)
 	n.view.Store(emptyView())
@@ -96,8 +101,8 @@ func (n *Node) resume(id *identity) error {
 		return nil
 	case phaseLeft:
 		// A crash may have left replicas behind.
-		for _, r := range n.rn.Groups() {
-			if err := n.rn.RemoveGroup(r.Group); err != nil {
+		for _, r := range n.host.Groups() {
+			if err := n.host.RemoveGroup(r.Group); err != nil {
 				return fmt.Errorf("shard: delete what was left: %w", err)
 			}
 		}
@@ -107,7 +112,7 @@ func (n *Node) resume(id *identity) error {
 	if err := n.startControl(id); err != nil {
 		return err
 	}
-	for _, r := range n.rn.Groups() {
+	for _, r := range n.host.Groups() {
 		if r.Group == controlGroup {
 			continue
 		}
@@ -200,7 +205,7 @@ func (n *Node) Ready() error {
 			missing = append(missing, err)
 		}
 	}
-	if move, more := agentStep(v, n.ID(), held(local), nil); more && move.Start {
+	if move, more := agentStep(v, n.ID(), n.holdings(), nil); more && move.Start {
 		missing = append(missing, fmt.Errorf("shard: group %d is not started yet", move.Group))
 	}
 	return errors.Join(missing...)
@@ -220,7 +225,7 @@ func (n *Node) claim() error {
 	case id.Phase != phaseBlank:
 		return fmt.Errorf("%w: %s", ErrInitialised, id.ClusterID)
 	}
-	if cluster, _ := n.rn.Cluster(); cluster != "" || len(n.rn.Groups()) > 0 {
+	if cluster, _ := n.rn.Cluster(); cluster != "" || len(n.host.Groups()) > 0 {
 		return ErrHasData
 	}
 	n.mu.busy = true

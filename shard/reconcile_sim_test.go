@@ -181,7 +181,7 @@ func (w *simWorld) agent(node string) bool {
 	}
 	var local []heldReplica
 	for g, n := range w.disks[node] {
-		local = append(local, heldReplica{g, n})
+		local = append(local, heldReplica{Group: g, Number: n})
 	}
 	move, ok := agentStep(w.v, node, local, w.deleted[node])
 	if !ok {

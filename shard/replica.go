@@ -4,6 +4,7 @@ package shard
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,17 @@ import (
 	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/raftnode"
 )
+
+// replicaHost starts and ends replicas; *raftnode.Node is one. While it restarts a group in place it
+// answers ErrExists for the group, and once it closes, ErrClosed for any.
+type replicaHost interface {
+	StartGroup(cfg raftnode.GroupConfig) (*raftnode.Group, error)
+	StopGroup(group uint32) error
+	RemoveGroup(group uint32) error
+	// Group returns a running group, Groups lists the recorded ones.
+	Group(group uint32) (*raftnode.Group, bool)
+	Groups() []raftnode.GroupRecord
+}
 
 // replica is a group's replica that runs on this node.
 type replica struct {
@@ -59,10 +71,19 @@ func (n *Node) localReplicas() []*replica {
 	return out
 }
 
-func held(rs []*replica) []heldReplica {
-	out := make([]heldReplica, len(rs))
-	for i, r := range rs {
-		out[i] = heldReplica{Group: r.id, Number: r.number}
+// holdings lists what runs here, and what is recorded here and does not run.
+func (n *Node) holdings() []heldReplica {
+	running := n.localReplicas()
+	out := make([]heldReplica, 0, len(running))
+	runs := make(map[uint32]bool, len(running))
+	for _, r := range running {
+		out = append(out, heldReplica{Group: r.id, Number: r.number})
+		runs[r.id] = true
+	}
+	for _, r := range n.host.Groups() {
+		if !runs[r.Group] {
+			out = append(out, heldReplica{Group: r.Group, Number: r.Replica, Idle: true})
+		}
 	}
 	return out
 }
@@ -97,7 +118,7 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 		r.keyspace = fsm.NewKeyspace(n.table, fsm.KeyspaceConfig{HashKey: [16]byte(id.HashKey)})
 		r.machine = &groupMachine{Machine: fsm.NewMachine(n.table, r.keyspace, opts)}
 	}
-	g, err := n.rn.StartGroup(raftnode.GroupConfig{
+	g, err := n.host.StartGroup(raftnode.GroupConfig{
 		Group: group, Replica: number, Machine: r.machine, Bootstrap: bootstrap,
 		Grows:          n.grows,
 		ClusterVersion: func() uint32 { return n.view.Load().ClusterVersion },
@@ -153,24 +174,36 @@ func (n *Node) grows(sub *fsm.Sub) bool {
 	return false
 }
 
-// dropReplica stops a replica and deletes its data for good; its number never runs here again.
+// passing tells whether a lifecycle call was refused for now, with nothing changed: the group is being
+// restarted in place, or the node or its runtime is closing.
+func passing(err error) bool {
+	return errors.Is(err, raftnode.ErrExists) || errors.Is(err, raftnode.ErrClosed) || errors.Is(err, ErrClosing)
+}
+
+// dropReplica stops a replica and deletes its data for good; its number never runs here again. After
+// an error the replica runs and is in service, or does neither and may still be recorded.
 func (n *Node) dropReplica(group uint32, number uint64) error {
 	if err := n.rn.PutMeta(goneKey(group), strconv.AppendUint(nil, number, 10)); err != nil {
 		return fmt.Errorf("shard: drop replica %d of group %d: %w", number, group, err)
 	}
-	if r := n.local(group); r != nil {
-		n.endReplica(r)
-	}
-	if err := n.rn.RemoveGroup(group); err != nil {
+	err := n.host.RemoveGroup(group)
+	n.endStopped(group)
+	if err != nil && !errors.Is(err, raftnode.ErrNoGroup) {
 		return fmt.Errorf("shard: drop replica %d of group %d: %w", number, group, err)
 	}
 	n.log.Info("replica deleted", "group", group, "replica", number)
 	return nil
 }
 
-// endReplica takes a replica out of service and joins its keeper. Its group goes on until it is
-// stopped or removed.
-func (n *Node) endReplica(r *replica) {
+// endStopped takes a group's replica out of service and joins its keeper, unless the group still runs.
+func (n *Node) endStopped(group uint32) (ended bool) {
+	r := n.local(group)
+	if r == nil {
+		return false
+	}
+	if _, runs := n.host.Group(group); runs {
+		return false
+	}
 	n.mu.Lock()
 	delete(n.mu.replicas, r.id)
 	n.mu.Unlock()
@@ -179,12 +212,14 @@ func (n *Node) endReplica(r *replica) {
 	}
 	close(r.stop)
 	<-r.done
+	return true
 }
 
-// restartReplica stops a replica and starts it again from its files.
+// restartReplica stops a replica and starts it again from its files. After an error the replica runs
+// and is in service and still asks for its restart, or it does not run and is recorded.
 func (n *Node) restartReplica(r *replica) error {
-	n.endReplica(r)
-	if err := n.rn.StopGroup(r.id); err != nil {
+	err := n.host.StopGroup(r.id)
+	if ended := n.endStopped(r.id); !ended || err != nil && !errors.Is(err, raftnode.ErrNoGroup) {
 		return fmt.Errorf("shard: restart replica %d of group %d: %w", r.number, r.id, err)
 	}
 	return n.startReplica(r.id, r.number, r.bootstrap)
