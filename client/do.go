@@ -97,6 +97,9 @@ func (c *Client) run(ctx context.Context, r *request) (Value, error) {
 		if err := c.over(ctx, r); err != nil {
 			return Value{}, err
 		}
+		if r.unknown && !r.q.Token.IsZero() {
+			r.q.Token.Seq |= wire.TokenAgain
+		}
 		v := c.view.Load()
 		n := v.choose(r, time.Now())
 		a := c.try(ctx, r, n)

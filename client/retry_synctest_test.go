@@ -83,7 +83,8 @@ func TestRetryRules(t *testing.T) {
 	}
 }
 
-// Goal: one unknown try makes a call unknown even when all later ones were certainly not applied.
+// Goal: one unknown try makes a call unknown even when all later ones were certainly not applied, and
+// its token says so in each of those.
 func TestUnknownIsSticky(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := newCluster(t, 1)
@@ -92,7 +93,11 @@ func TestUnknownIsSticky(t *testing.T) {
 		defer c.Close()
 		var seen atomic.Int64
 		cl.nodes[0].set(func(cmd *fsm.Command) (shard.Reply, bool) {
-			if seen.Add(1) == 1 {
+			n := seen.Add(1)
+			if cmd.Op == fsm.OpIncrBy && cmd.Token.Seq&fsm.TokenAgain != 0 != (n > 1) {
+				t.Errorf("try %d has token %x", n, cmd.Token.Seq)
+			}
+			if n == 1 {
 				return fail(shard.KindUnknown), true
 			}
 			return fail(shard.KindNoQuorum), true

@@ -11,9 +11,19 @@ type Op uint16
 type Token struct {
 	// Client is chosen at random by the client, once per client instance.
 	Client [16]byte
-	// Seq grows by one with each new request of the client, from 1.
+	// Seq grows by one with each new request of the client, from 1. TokenAgain is added to it in every
+	// try behind one of unknown outcome.
 	Seq uint64
 }
+
+// TokenAgain marks a try of a request that may have been applied already. When the slot no longer knows
+// whether it was, such a try is answered with CodeTokenExpired, while a first one is executed.
+const TokenAgain = 1 << 63
+
+// number is Seq without the mark.
+func (t *Token) number() uint64 { return t.Seq &^ TokenAgain }
+
+func (t *Token) again() bool { return t.Seq&TokenAgain != 0 }
 
 // IsZero tells whether the client sent no token.
 func (t Token) IsZero() bool { return t.Seq == 0 && t.Client == [16]byte{} }

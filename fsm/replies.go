@@ -32,10 +32,12 @@ const (
 	TextExpireGTLT    = "ERR GT and LT options at the same time are not compatible"
 	TextCrossSlot     = "CROSSSLOT Keys in request don't hash to the same slot"
 	TextTokenExpired  = "TOKENEXPIRED a later request of this client is already recorded: outcome unknown"
-	TextReplyDropped  = "REPLYDROPPED applied, but the reply was too large to keep"
-	TextSlotMoved     = "MOVED slot is not owned by this group"
-	TextSlotFrozen    = "TRYAGAIN slot is being moved"
-	TextVersion       = "VERSION current version is "
+	// TextTokenForgotten answers a repeated try whose record may have made room for others'.
+	TextTokenForgotten = "TOKENEXPIRED too many other clients wrote to the slot since: outcome unknown"
+	TextReplyDropped   = "REPLYDROPPED applied, but the reply was too large to keep"
+	TextSlotMoved      = "MOVED slot is not owned by this group"
+	TextSlotFrozen     = "TRYAGAIN slot is being moved"
+	TextVersion        = "VERSION current version is "
 )
 
 // OK is the status reply of a write that has nothing else to say.

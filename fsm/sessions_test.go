@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/kvorum/kvorum/store"
 )
 
 // open opens a session and gives its id.
@@ -269,6 +271,37 @@ func TestTokens(t *testing.T) {
 	want("after FLUSHALL", tm.write(with(4, incr("n"))), "-"+TextReplyDropped)
 	tm.clock += 11 * 60 * 1000
 	want("expired", tm.write(with(4, incr("n"))), "1")
+}
+
+// TestForgottenToken: a slot remembers so many clients. A repeated try of one that may have been
+// forgotten is not executed a second time; a first try always is.
+func TestForgottenToken(t *testing.T) {
+	tm := newOwner(t)
+	with := func(client uint16, seq uint64) Command {
+		c := incr("n")
+		c.Token = Token{Client: [16]byte{byte(client), byte(client >> 8), 1}, Seq: seq}
+		return c
+	}
+	want := func(name string, res Result, text string) {
+		t.Helper()
+		if got := show(res); got != text {
+			t.Errorf("%s: %s, want %s", name, got, text)
+		}
+	}
+	want("first", tm.write(with(9999, 1)), "1")
+	want("again, nobody was forgotten", tm.write(with(9998, 1|TokenAgain)), "2")
+	want("again, known", tm.write(with(9999, 1|TokenAgain)), "1")
+	for i := range uint16(store.MaxTokens) {
+		tm.clock++
+		tm.write(with(i, 1))
+	}
+	want("again, forgotten", tm.write(with(9999, 1|TokenAgain)), "-"+TextTokenForgotten)
+	want("nothing changed", tm.write(with(0, 1|TokenAgain)), "3")
+	want("first try of a new client", tm.write(with(9997, 1)), "1027")
+	want("repeated", tm.write(with(9997, 1|TokenAgain)), "1027")
+	want("next of that client", tm.write(with(9997, 2|TokenAgain)), "1028")
+	tm.clock += store.TokenLife + 1
+	want("again, when all records have expired", tm.write(with(9999, 1|TokenAgain)), "1029")
 }
 
 // TestTokenOfRefusedCommand: what was refused before it ran leaves no record, so that the same request

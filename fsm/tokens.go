@@ -8,9 +8,11 @@ import "github.com/kvorum/kvorum/store"
 func (x *execution) replay(t *Token) (Result, bool) {
 	rec, ok := x.k.st.GetToken(x.slot, t.Client, x.now)
 	switch {
-	case !ok || t.Seq > rec.Seq:
+	case !ok && t.again() && x.k.st.TokensFull(x.slot, x.now):
+		return Error(CodeTokenExpired, TextTokenForgotten), true
+	case !ok || t.number() > rec.Seq:
 		return Result{}, false
-	case t.Seq < rec.Seq:
+	case t.number() < rec.Seq:
 		return Error(CodeTokenExpired, TextTokenExpired), true
 	case len(rec.Reply) == 0:
 		return Error(CodeReplyDropped, TextReplyDropped), true
@@ -25,7 +27,7 @@ func (x *execution) replay(t *Token) (Result, bool) {
 // recordToken keeps the outcome of a request that was executed. An empty reply stands for one that is
 // too large to keep.
 func (x *execution) recordToken(t *Token, res *Result) {
-	rec := store.TokenRecord{Seq: t.Seq, Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.now}
+	rec := store.TokenRecord{Seq: t.number(), Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.now}
 	if leastEncoded(res) <= store.MaxTokenReply {
 		rec.Reply = AppendResult(nil, res)
 	}

@@ -249,7 +249,10 @@ func TestTokens(t *testing.T) {
 			t.Fatalf("INCR under one token: %s", got)
 		}
 	}
-	for _, bad := range []string{"x", "00-1", "00112233445566778899aabbccddeeff-0", "00112233445566778899aabbccddeeff"} {
+	if got, _ := f.want(200, "POST", "/v1/exec", `["INCR","n"]`, "Kvorum-Token", token+"-again"); strings.TrimSpace(got) != "1" {
+		t.Fatalf("INCR again under one token: %s", got)
+	}
+	for _, bad := range []string{"x", "00-1", "00112233445566778899aabbccddeeff-9223372036854775808", "00112233445566778899aabbccddeeff-again", token + "-twice", "00112233445566778899aabbccddeeff-0", "00112233445566778899aabbccddeeff"} {
 		f.want(400, "POST", "/v1/exec", `["INCR","n"]`, "Kvorum-Token", bad)
 	}
 }

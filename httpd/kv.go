@@ -65,20 +65,25 @@ func (e *edge) stream(w http.ResponseWriter, r *http.Request, op fsm.Op, args []
 	})
 }
 
-// tokenOf reads the header Kvorum-Token: 32 hex digits of the client, a dash, the request's number.
+// tokenOf reads the header Kvorum-Token: 32 hex digits of the client, a dash, the request's number, and
+// "-again" in tries behind one of unknown outcome.
 func tokenOf(r *http.Request) (t fsm.Token, err error) {
 	text := r.Header.Get("Kvorum-Token")
 	if text == "" {
 		return t, nil
 	}
+	text, again := strings.CutSuffix(text, "-again")
 	client, number, _ := strings.Cut(text, "-")
 	id, err := hex.DecodeString(client)
 	if err == nil && len(id) == len(t.Client) {
 		copy(t.Client[:], id)
 		t.Seq, err = strconv.ParseUint(number, 10, 64)
 	}
-	if err != nil || len(id) != len(t.Client) || t.Seq == 0 {
-		return fsm.Token{}, errors.New("Kvorum-Token is no CLIENT-NUMBER of 32 hex digits and a positive number")
+	if err != nil || len(id) != len(t.Client) || t.Seq == 0 || t.Seq >= fsm.TokenAgain {
+		return fsm.Token{}, errors.New("Kvorum-Token is no CLIENT-NUMBER of 32 hex digits and a positive number below 2^63")
+	}
+	if again {
+		t.Seq |= fsm.TokenAgain
 	}
 	return t, nil
 }

@@ -120,6 +120,18 @@ func (s *Store) GetToken(slot uint16, client [16]byte, now int64) (TokenRecord, 
 	return r, true
 }
 
+// TokensFull tells whether the slot may have forgotten records that have not expired by now, because
+// MaxTokens newer ones were put. Needs the slot's lock.
+func (s *Store) TokensFull(slot uint16, now int64) bool {
+	t := s.slots[slot].t
+	if t == nil || len(t.tokens.order) < MaxTokens {
+		return false
+	}
+	// Whatever was forgotten is older than the oldest that is left.
+	oldest := t.tokens.records[t.tokens.order[0].client]
+	return !oldest.expired(now)
+}
+
 // Tokens is the number of records a slot keeps. Needs the slot's lock.
 func (s *Store) Tokens(slot uint16) int {
 	if t := s.slots[slot].t; t != nil {

@@ -87,9 +87,14 @@ const (
 // once. The zero Token means none.
 type Token struct {
 	Client [16]byte
-	// Seq grows with each new write of Client on the same slot.
+	// Seq grows with each new write of Client on the same slot, and is below TokenAgain. TokenAgain is
+	// added to it in every try behind one of unknown outcome.
 	Seq uint64
 }
+
+// TokenAgain marks a try of a write that may have been applied already. When the servers no longer know
+// whether it was, they answer such a try with CodeTokenExpired, while they execute a first one.
+const TokenAgain = 1 << 63
 
 // IsZero tells whether there is no token.
 func (t Token) IsZero() bool { return t == Token{} }
