@@ -17,7 +17,7 @@ const (
 	// maxOutstanding is how many entries of a group are proposed and not yet applied. More adds
 	// latency, not throughput: batches shrink.
 	maxOutstanding = 2
-	// tickGap is the least time between an entry and a tick that a read asked for.
+	// tickGap is the least time between an entry and a tick that was asked for.
 	tickGap = 20 * time.Millisecond
 	// tickPeriod is the least time between idle ticks.
 	tickPeriod = time.Second
@@ -124,7 +124,8 @@ func (p *proposer) requestStart() {
 	p.wake()
 }
 
-// requestTick asks for an empty entry soon, because a read met a key that is due.
+// requestTick asks for an empty entry soon, because a read met a key that is due or the last entry left
+// such keys.
 func (p *proposer) requestTick() {
 	p.mu.Lock()
 	asked := p.mu.tick
