@@ -120,7 +120,8 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 	}
 	g, err := n.host.StartGroup(raftnode.GroupConfig{
 		Group: group, Replica: number, Machine: r.machine, Bootstrap: bootstrap,
-		Grows:          n.grows,
+		Grows: n.grows,
+		// 0 before the first View: such an entry asks nothing of its readers.
 		ClusterVersion: func() uint32 { return n.view.Load().ClusterVersion },
 		Events: raftnode.Events{
 			LeaderChanged: func(group uint32, hint raftnode.Hint) {
