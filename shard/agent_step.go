@@ -282,10 +282,11 @@ type agentMove struct {
 	Bootstrap bool
 }
 
-// agentStep returns the next step that brings this node's replicas in line with the control state,
-// false when there is none. deleted gives the highest number of each group that this node ever
+// agentSteps returns the steps that bring this node's replicas in line with the control state, at most
+// one for a group, deletions first. deleted gives the highest number of each group that this node ever
 // deleted. The control group's own replica is not its business. Pure.
-func agentStep(v *View, self string, local []heldReplica, deleted map[uint32]uint64) (agentMove, bool) {
+func agentSteps(v *View, self string, local []heldReplica, deleted map[uint32]uint64) []agentMove {
+	var steps []agentMove
 	runs := make(map[uint32]uint64, len(local))
 	for _, l := range local {
 		if !l.Idle {
@@ -298,7 +299,8 @@ func agentStep(v *View, self string, local []heldReplica, deleted map[uint32]uin
 		issued := exists && l.Number < g.NextReplica || !exists && l.Group < v.NextGroup
 		listed := slices.ContainsFunc(g.Replicas, func(r ReplicaInfo) bool { return r.Number == l.Number })
 		if issued && !listed {
-			return agentMove{Group: l.Group, Number: l.Number}, true
+			steps = append(steps, agentMove{Group: l.Group, Number: l.Number})
+			runs[l.Group] = l.Number // until it is gone
 		}
 	}
 	for i := range v.Groups {
@@ -309,9 +311,10 @@ func agentStep(v *View, self string, local []heldReplica, deleted map[uint32]uin
 		for _, r := range g.Replicas {
 			if r.Node == self && r.Number > deleted[g.ID] { // gone ones too: until forgotten they may be members
 				founds := r.Number == 1 && g.Founder == self
-				return agentMove{Group: g.ID, Number: r.Number, Start: true, Bootstrap: founds}, true
+				steps = append(steps, agentMove{Group: g.ID, Number: r.Number, Start: true, Bootstrap: founds})
+				break
 			}
 		}
 	}
-	return agentMove{}, false
+	return steps
 }

@@ -32,8 +32,8 @@ type Node struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	// viewMoved is fired after each change of the View, replicasMoved after each change of a
-	// replica's readiness.
+	// viewMoved is fired after each change of the View, replicasMoved after each change of the Map or
+	// of a replica's readiness.
 	viewMoved     signal
 	replicasMoved signal
 	// wake asks the agent to look.
@@ -205,8 +205,10 @@ func (n *Node) Ready() error {
 			missing = append(missing, err)
 		}
 	}
-	if move, more := agentStep(v, n.ID(), n.holdings(), nil); more && move.Start {
-		missing = append(missing, fmt.Errorf("shard: group %d is not started yet", move.Group))
+	for _, m := range agentSteps(v, n.ID(), n.holdings(), nil) {
+		if m.Start {
+			missing = append(missing, fmt.Errorf("shard: group %d is not started yet", m.Group))
+		}
 	}
 	return errors.Join(missing...)
 }

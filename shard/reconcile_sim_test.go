@@ -183,13 +183,17 @@ func (w *simWorld) agent(node string) bool {
 	for g, n := range w.disks[node] {
 		local = append(local, heldReplica{Group: g, Number: n})
 	}
-	move, ok := agentStep(w.v, node, local, w.deleted[node])
-	if !ok {
-		return false
+	steps := agentSteps(w.v, node, local, w.deleted[node])
+	for _, move := range steps {
+		w.moveReplica(node, move)
 	}
+	return len(steps) > 0
+}
+
+func (w *simWorld) moveReplica(node string, move agentMove) {
 	if move.Start {
 		w.disks[node][move.Group] = move.Number
-		return true
+		return
 	}
 	for i := range w.groups[move.Group].members {
 		if m := &w.groups[move.Group].members[i]; m.Node == node && m.Number == move.Number {
@@ -201,7 +205,6 @@ func (w *simWorld) agent(node string) bool {
 		w.deleted[node] = map[uint32]uint64{}
 	}
 	w.deleted[node][move.Group] = move.Number
-	return true
 }
 
 // settle runs rounds until nothing changes.

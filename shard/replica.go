@@ -104,7 +104,7 @@ func (n *Node) startControl(id *identity) error {
 }
 
 // startReplica starts a replica with its keeper. Callers are ordered: Open, then Init or Join, then
-// the agent.
+// the agent's moves, one of a group at a time.
 func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 	r := &replica{
 		id: group, number: number, bootstrap: bootstrap,

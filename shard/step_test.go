@@ -73,7 +73,7 @@ func TestKeeperStep(t *testing.T) {
 	}
 }
 
-func TestAgentStep(t *testing.T) {
+func TestAgentSteps(t *testing.T) {
 	group := func(id uint32, next uint64, rs ...ReplicaInfo) GroupInfo {
 		return GroupInfo{ID: id, Founder: "a", Replicas: rs, NextReplica: next}
 	}
@@ -89,28 +89,28 @@ func TestAgentStep(t *testing.T) {
 		self    string
 		local   []heldReplica
 		deleted map[uint32]uint64
-		want    agentMove
-		none    bool
+		want    []agentMove
 	}{
-		{name: "the founder founds", self: "a", want: agentMove{1, 1, true, true}},
-		{name: "others do not", self: "b", want: agentMove{1, 2, true, false}},
-		{name: "the next missing one", self: "a", local: []heldReplica{one}, want: agentMove{2, 5, true, false}},
-		{name: "all there", self: "a", local: []heldReplica{one, two}, none: true},
-		{name: "a deleted number never comes back", self: "a", local: []heldReplica{one}, deleted: map[uint32]uint64{2: 5}, none: true},
-		{name: "a forgotten one goes", self: "a", local: []heldReplica{one, {Group: 2, Number: 4}}, want: agentMove{Group: 2, Number: 4}},
-		{name: "one that this view never heard of stays", self: "a", local: []heldReplica{one, {Group: 2, Number: 6}}, none: true},
-		{name: "a removed group goes", self: "a", local: []heldReplica{one, two, {Group: 3, Number: 1}}, want: agentMove{Group: 3, Number: 1}},
-		{name: "a group that this view never heard of stays", self: "a", local: []heldReplica{one, two, {Group: 4, Number: 1}}, none: true},
-		{name: "the control group is left alone", self: "a", local: []heldReplica{one, two, {Group: 0, Number: 7}}, none: true},
-		{name: "one that was stopped starts again", self: "a", local: []heldReplica{one, {Group: 2, Number: 5, Idle: true}}, want: agentMove{2, 5, true, false}},
-		{name: "one that was stopped and not deleted goes", self: "a", local: []heldReplica{one, {Group: 2, Number: 4, Idle: true}}, want: agentMove{Group: 2, Number: 4}},
-		{name: "a stopped one that this view never heard of stays", self: "b", local: []heldReplica{{Group: 1, Number: 2}, {Group: 2, Number: 6, Idle: true}}, none: true},
-		{name: "another's replica is none of ours", self: "c", none: true},
+		{name: "the founder founds", self: "a", local: []heldReplica{two}, want: []agentMove{{1, 1, true, true}}},
+		{name: "every group its own step, deletions first", self: "a", local: []heldReplica{{Group: 2, Number: 4}}, want: []agentMove{{Group: 2, Number: 4}, {1, 1, true, true}}},
+		{name: "others do not", self: "b", want: []agentMove{{1, 2, true, false}}},
+		{name: "the next missing one", self: "a", local: []heldReplica{one}, want: []agentMove{{2, 5, true, false}}},
+		{name: "all there", self: "a", local: []heldReplica{one, two}},
+		{name: "a deleted number never comes back", self: "a", local: []heldReplica{one}, deleted: map[uint32]uint64{2: 5}},
+		{name: "a forgotten one goes", self: "a", local: []heldReplica{one, {Group: 2, Number: 4}}, want: []agentMove{{Group: 2, Number: 4}}},
+		{name: "one that this view never heard of stays", self: "a", local: []heldReplica{one, {Group: 2, Number: 6}}},
+		{name: "a removed group goes", self: "a", local: []heldReplica{one, two, {Group: 3, Number: 1}}, want: []agentMove{{Group: 3, Number: 1}}},
+		{name: "a group that this view never heard of stays", self: "a", local: []heldReplica{one, two, {Group: 4, Number: 1}}},
+		{name: "the control group is left alone", self: "a", local: []heldReplica{one, two, {Group: 0, Number: 7}}},
+		{name: "one that was stopped starts again", self: "a", local: []heldReplica{one, {Group: 2, Number: 5, Idle: true}}, want: []agentMove{{2, 5, true, false}}},
+		{name: "one that was stopped and not deleted goes", self: "a", local: []heldReplica{one, {Group: 2, Number: 4, Idle: true}}, want: []agentMove{{Group: 2, Number: 4}}},
+		{name: "a stopped one that this view never heard of stays", self: "b", local: []heldReplica{{Group: 1, Number: 2}, {Group: 2, Number: 6, Idle: true}}},
+		{name: "another's replica is none of ours", self: "c"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, ok := agentStep(v, tt.self, tt.local, tt.deleted)
-			if ok == tt.none || got != tt.want {
-				t.Errorf("got %+v %v, want %+v", got, ok, tt.want)
+			got := agentSteps(v, tt.self, tt.local, tt.deleted)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
 	}
