@@ -121,7 +121,7 @@ func options() []option {
 		{"insecure", "allow a listener beyond loopback although there is no authentication", flag(func(c *config) *bool { return &c.Insecure })},
 		{"init", "found a new cluster with this node, once, on an empty data folder", flag(func(c *config) *bool { return &c.Init })},
 		{"join", "join the cluster of these members (host:peerport, comma separated), once, on an empty data folder", text(func(c *config) *string { return &c.Join })},
-		{"if-new", "with --init or --join: do nothing when this node already belongs to a cluster", flag(func(c *config) *bool { return &c.IfNew })},
+		{"if-new", "with --init or --join: do neither when this node already belongs to a cluster; end with code 0 when it has left one", flag(func(c *config) *bool { return &c.IfNew })},
 		{"groups", "with --init: data groups of the cluster; by default one for every two cores", number(func(c *config) *int { return &c.Groups })},
 		{"replicas", "with --init: voters of each group, odd; 1 is kept until enough nodes are there", number(func(c *config) *int { return &c.Replicas })},
 		{"maxmemory", "with --init: logical bytes each node may hold, 0 for no limit", bytesize(func(c *config) *size { return &c.MaxMemory })},

@@ -3,24 +3,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kvorum/kvorum/internal/host"
 	"github.com/kvorum/kvorum/shard"
 )
 
@@ -30,6 +24,7 @@ const (
 	devStartTime = 60 * time.Second
 	devStopTime  = 15 * time.Second
 	devRestart   = 3 * time.Second
+	devPoll      = 100 * time.Millisecond
 )
 
 // devConfig is what the flags of dev say.
@@ -46,23 +41,27 @@ func newDev(io stdio) *cobra.Command {
 	c := &cobra.Command{
 		Use: "dev", Short: "Start a whole cluster on loopback, one process per node", Args: cobra.NoArgs,
 		Long: "Starts nodes as child processes, founds a cluster on the first start and finds it again on later ones.\n" +
-			"Node i listens from port+10·i on: peer, HTTP +1, native TCP +2. Ctrl-C stops all of them.",
+			"Node i listens from port+10·i on: peer, HTTP +1, native TCP +2. Ctrl-C stops all of them. A node that leaves\n" +
+			"the cluster is not started again; a node that stops by itself with an error ends dev with it.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd.Context(), io, d) },
 	}
 	c.Flags().IntVar(&d.nodes, "nodes", 3, "number of nodes")
 	c.Flags().StringVar(&d.data, "data", "kvorum-dev", "folder for the nodes' data; it survives restarts")
 	c.Flags().IntVar(&d.port, "port", 7400, "base port of node 0")
 	c.Flags().IntVar(&d.groups, "groups", defaultGroups(), "data groups of a new cluster; by default one for every two cores")
-	c.Flags().BoolVar(&d.restart, "restart", true, "start a node again that died")
+	c.Flags().BoolVar(&d.restart, "restart", true, "start a node again that was killed; without it the others go on alone")
 	return c
 }
 
-// devNode is one child process.
-type devNode struct {
-	index int
-	args  []string
-	env   []string
-	http  string
+// devCluster is the nodes that run.
+type devCluster struct {
+	devConfig
+	self string
+	out  *lineWriter
+	stop context.CancelCauseFunc
+
+	mu sync.Mutex
+	on []*devNode // by index; those that were killed and are to start again count
 }
 
 func runDev(ctx context.Context, stdio stdio, d devConfig) error {
@@ -73,21 +72,21 @@ func runDev(ctx context.Context, stdio stdio, d devConfig) error {
 	if err != nil {
 		return &exitError{exitFailed, err}
 	}
+	nodes := d.plan()
+	if err := portsFree(nodes); err != nil {
+		return &exitError{exitFailed, err}
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	out := &lineWriter{w: stdio.err}
+	c := &devCluster{devConfig: d, self: self, out: &lineWriter{w: stdio.err}, stop: stop, on: nodes}
 	var wg sync.WaitGroup
-	for i := range d.nodes {
-		n := newDevNode(d, i)
-		wg.Go(func() {
-			if err := n.keep(ctx, self, out, d.restart); err != nil {
-				stop(&fatalError{fmt.Errorf("node %d: %w", n.index, err)})
-			}
-		})
+	for _, n := range c.running() {
+		run := func() (bool, error) { return n.run(ctx, self, c.out) }
+		wg.Go(func() { c.keep(ctx, n, devRestart, run) })
 	}
-	err = waitForCluster(ctx, d)
+	err = c.waitComplete(ctx)
 	if err == nil {
-		printEndpoints(stdio.out, d)
+		c.printEndpoints(stdio.out)
 		<-ctx.Done()
 		err = context.Cause(ctx)
 	}
@@ -96,7 +95,7 @@ func runDev(ctx context.Context, stdio stdio, d devConfig) error {
 	if fatal, ok := errors.AsType[*fatalError](err); ok {
 		return &exitError{exitFailed, fatal}
 	}
-	fmt.Fprintln(stdio.err, "all nodes stopped")
+	c.out.line("all nodes stopped")
 	return nil
 }
 
@@ -119,119 +118,86 @@ func (d *devConfig) validate() error {
 	return errors.Join(faults...)
 }
 
-func newDevNode(d devConfig, i int) *devNode {
-	base := d.port + devPortStep*i
-	n := &devNode{
-		index: i, http: "127.0.0.1:" + strconv.Itoa(base+1),
-		env: shareEnv(os.Environ(), d.nodes, runtime.GOMAXPROCS(0)),
-	}
-	n.args = []string{
-		"serve", "--data", filepath.Join(d.data, "node"+strconv.Itoa(i)), "--port", strconv.Itoa(base),
-		"--name", "node" + strconv.Itoa(i), "--log-level", "warn", "--if-new",
-	}
-	if i == 0 {
-		n.args = append(n.args, "--init", "--groups", strconv.Itoa(d.groups))
-	} else {
-		n.args = append(n.args, "--join", "127.0.0.1:"+strconv.Itoa(d.port))
-	}
-	return n
-}
-
-// keep runs the child until ctx ends, starting it again after it was killed. A child that exits by
-// itself with an error has said why: that ends the cluster. One that exits without has left it.
-func (n *devNode) keep(ctx context.Context, self string, out *lineWriter, restart bool) error {
-	// The kernel ends the child when the thread that started it ends, so that thread must last.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for {
-		err := n.run(ctx, self, out)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err == nil {
-			out.line(fmt.Sprintf("node%d has left the cluster", n.index))
-			return nil
-		}
-		if exit, ok := errors.AsType[*exec.ExitError](err); !restart || !ok || exit.Exited() {
-			return fmt.Errorf("stopped: %w", err)
-		}
-		out.line(fmt.Sprintf("node%d died (%v); starting it again in %v", n.index, err, devRestart))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(devRestart):
+// portsFree tells of a port that is taken before a node is started: the nodes of another dev that
+// answer there must not be taken for this one's.
+func portsFree(nodes []*devNode) error {
+	h := host.Real()
+	for _, n := range nodes {
+		for _, addr := range n.addrs {
+			if err := probe(h, addr); err != nil {
+				return fmt.Errorf("node %d: %w: stop what listens there (another 'kvorum dev'?) or choose another --port", n.index, err)
+			}
 		}
 	}
+	return nil
 }
 
-func (n *devNode) run(ctx context.Context, self string, out *lineWriter) error {
-	cmd := exec.CommandContext(ctx, self, n.args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = devStopTime
-	cmd.SysProcAttr = childAttr()
-	cmd.Env = n.env
-	pipe, err := cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	scan := bufio.NewScanner(pipe)
-	for scan.Scan() {
-		out.line(fmt.Sprintf("node%d: %s", n.index, scan.Text()))
-	}
-	// A line too long for the scanner must not block the child.
-	_, _ = io.Copy(io.Discard, pipe)
-	return cmd.Wait()
+// running is the nodes that are to run.
+func (c *devCluster) running() []*devNode {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*devNode(nil), c.on...)
 }
 
-// shareEnv is env with each of the nodes' share of the machine's cores, unless env says another: nodes
-// that each take the whole machine for theirs spend a fifth of it on waking one another's threads.
-func shareEnv(env []string, nodes, cores int) []string {
-	for _, e := range env {
-		if strings.HasPrefix(e, "GOMAXPROCS=") {
-			return env
+// gone takes a node off the list for good and says so; dev ends with the last.
+func (c *devCluster) gone(n *devNode, how string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var rest []*devNode
+	var names []string
+	for _, o := range c.on {
+		if o != n {
+			rest, names = append(rest, o), append(names, o.name)
 		}
 	}
-	return append(slices.Clone(env), "GOMAXPROCS="+strconv.Itoa(max(1, cores/nodes)))
+	c.on = rest
+	if len(rest) == 0 {
+		c.out.line(n.name + " " + how + "; no node is left")
+		c.stop(nil)
+		return
+	}
+	c.out.line(fmt.Sprintf("%s %s; %s go on", n.name, how, strings.Join(names, ", ")))
 }
 
-// lineWriter keeps the lines of several children whole.
-type lineWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lineWriter) line(s string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	fmt.Fprintln(l.w, s)
-}
-
-// waitForCluster polls node 0 until every node is up and every group has all its voters.
-func waitForCluster(ctx context.Context, d devConfig) error {
+// waitComplete waits until every running node is up and every group has all its voters. A cluster that
+// stays incomplete is left running for its operator to mend.
+func (c *devCluster) waitComplete(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, devStartTime)
 	defer cancel()
-	a, err := (&endpoint{addr: newDevNode(d, 0).http, output: "table"}).open()
-	if err != nil {
-		return err
-	}
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(devPoll)
 	defer tick.Stop()
+	var last shard.Status
 	for {
-		var s shard.Status
-		if err := a.get(wait, "/v1/cluster", &s); err == nil && ready(&s, d.nodes) {
+		nodes := c.running()
+		for _, n := range nodes {
+			a, err := (&endpoint{addr: n.http(), output: "table", timeout: devStartTime}).open()
+			if err != nil {
+				return err
+			}
+			var s shard.Status
+			if err := a.get(wait, "/v1/cluster", &s); err == nil && s.Cluster.Initialised {
+				last = s
+				break
+			}
+		}
+		if ctx.Err() == nil && ready(&last, len(nodes)) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-wait.Done():
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return context.Cause(ctx)
+			case !last.Cluster.Initialised:
+				return &fatalError{fmt.Errorf("no node belongs to a cluster after %v; the lines above may say why", devStartTime)}
 			}
-			return &fatalError{fmt.Errorf("the cluster was not complete after %v; the lines above may say why", devStartTime)}
+			c.out.line(fmt.Sprintf("the cluster is not complete after %v; 'kvorum status' says what is missing", devStartTime))
+			for _, w := range last.Warnings {
+				c.out.line("warning: " + w.Text)
+			}
+			return nil
 		case <-tick.C:
 		}
 	}
@@ -247,15 +213,30 @@ func ready(s *shard.Status, nodes int) bool {
 	return s.Cluster.Initialised && up >= nodes && s.Cluster.Health == shard.HealthOK
 }
 
-func printEndpoints(w io.Writer, d devConfig) {
-	fmt.Fprintf(w, "%d nodes are up; data in %s; Ctrl-C stops them\n\n", d.nodes, d.data)
-	for i := range d.nodes {
-		base := d.port + devPortStep*i
-		fmt.Fprintf(w, "  node%d  HTTP http://127.0.0.1:%d  native TCP 127.0.0.1:%d\n", i, base+1, base+2)
+func (c *devCluster) printEndpoints(w io.Writer) {
+	nodes := c.running()
+	if len(nodes) == 0 {
+		return
 	}
-	addr := ""
-	if d.port+1 != 7401 {
-		addr = fmt.Sprintf(" --addr 127.0.0.1:%d", d.port+1)
+	are := "nodes are"
+	if len(nodes) == 1 {
+		are = "node is"
 	}
-	fmt.Fprintf(w, "\ntry, in another terminal:\n  go run ./cmd/kvorum set%s greeting hello\n  go run ./cmd/kvorum get%s greeting\n  go run ./cmd/kvorum status%s\n", addr, addr, addr)
+	fmt.Fprintf(w, "%d %s up; data in %s; Ctrl-C stops them\n\n", len(nodes), are, c.data)
+	for _, n := range nodes {
+		fmt.Fprintf(w, "  %s  HTTP http://%s  native TCP %s\n", n.name, n.http(), n.addrs[2])
+	}
+	program, addr := programName(c.self), ""
+	if nodes[0].http() != defaultAddr {
+		addr = " --addr " + nodes[0].http()
+	}
+	fmt.Fprintf(w, "\ntry, in another terminal:\n  %[1]s set%[2]s greeting hello\n  %[1]s get%[2]s greeting\n  %[1]s status%[2]s\n", program, addr)
+}
+
+// programName is how this program was called; what 'go run' built is gone with it.
+func programName(self string) string {
+	if strings.Contains(self, "go-build") {
+		return "go run ./cmd/kvorum"
+	}
+	return os.Args[0]
 }

@@ -48,7 +48,7 @@ func listen(h *host.Host, c *config) (*listeners, error) {
 func probe(h *host.Host, addr string) error {
 	ln, err := h.Net.Listen(addr)
 	if err != nil {
-		return fmt.Errorf("peer link: %w", err)
+		return err
 	}
 	return ln.Close()
 }
@@ -121,8 +121,8 @@ func (e *edges) serve(stop context.CancelCauseFunc) {
 	run(e.lns.native, "native", e.native.Serve)
 }
 
-func (e *edges) shutdown(log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+func (e *edges) shutdown(log *slog.Logger, drain time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	if err := errors.Join(e.native.Shutdown(ctx), e.http.Shutdown(ctx)); err != nil {
 		log.Warn("clients were cut off", slog.Any("error", err))

@@ -28,6 +28,8 @@ import (
 const (
 	// drainTime is how long edges may finish what they have begun when the node stops.
 	drainTime = 5 * time.Second
+	// fatalDrainTime is the same after a fatal condition: what waits for the disk waits in vain.
+	fatalDrainTime = time.Second
 	// enterTime bounds --init and --join.
 	enterTime = 5 * time.Minute
 	// enterRetry is the pause between two tries to join.
@@ -47,7 +49,7 @@ func newServe(io stdio) *cobra.Command {
 		if err := resolve(&cfg, cmd.Flags(), io.getenv); err != nil {
 			return &exitError{exitUsage, err}
 		}
-		if err := runServe(cmd.Context(), &cfg, io.err); err != nil {
+		if err := runServe(cmd.Context(), host.Real(), &cfg, io.err); err != nil {
 			return &exitError{exitFailed, err}
 		}
 		return nil
@@ -129,14 +131,13 @@ func newLogger(c *config, w io.Writer) (*slog.Logger, error) {
 
 // runServe is a node's life: what is opened last is closed first, so that nothing below an edge is
 // gone while a request is under way.
-func runServe(ctx context.Context, c *config, stderr io.Writer) error {
+func runServe(ctx context.Context, h *host.Host, c *config, stderr io.Writer) error {
 	log, err := newLogger(c, stderr)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	h := host.Real()
 
 	// Listeners first: a port in use must not touch the data folder. The peer link listens by itself,
 	// later, so its port is only tried here.
@@ -146,7 +147,7 @@ func runServe(ctx context.Context, c *config, stderr io.Writer) error {
 	}
 	defer lns.close()
 	if err := probe(h, c.Peer); err != nil {
-		return err
+		return fmt.Errorf("peer link: %w", err)
 	}
 
 	if err := h.FS.MkdirAll(c.Data, 0o755); err != nil {
@@ -163,12 +164,15 @@ func runServe(ctx context.Context, c *config, stderr io.Writer) error {
 		return err
 	}
 	defer closing(log, "routing", sn.Close)
+	if hasLeft(sn) {
+		return leftBefore(c, log)
+	}
 
 	edges, err := openEdges(c, log, sn, lns)
 	if err != nil {
 		return err
 	}
-	defer edges.shutdown(log)
+	defer func() { edges.shutdown(log, drainFor(ctx)) }()
 	edges.serve(stop)
 
 	log.Info("node is up", slog.String("node", sn.ID()), slog.String("name", c.Name), slog.String("peer", rn.Addr()),
@@ -178,7 +182,7 @@ func runServe(ctx context.Context, c *config, stderr io.Writer) error {
 	}
 	select {
 	case <-sn.Left():
-		log.Info("this node has left its cluster")
+		log.Warn(saysLeft)
 		return nil
 	case <-ctx.Done():
 	}
@@ -187,6 +191,35 @@ func runServe(ctx context.Context, c *config, stderr io.Writer) error {
 	}
 	log.Info("stopping")
 	return nil
+}
+
+func drainFor(ctx context.Context) time.Duration {
+	if _, ok := errors.AsType[*fatalError](context.Cause(ctx)); ok {
+		return fatalDrainTime
+	}
+	return drainTime
+}
+
+// saysLeft is the last line of a node that is no member any more; dev looks for it.
+const saysLeft = "this node has left its cluster; it ends here"
+
+func hasLeft(sn *shard.Node) bool {
+	select {
+	case <-sn.Left():
+		return true
+	default:
+		return false
+	}
+}
+
+// leftBefore ends a node that starts on the folder of one that has left: it holds nothing and may
+// never be a member again.
+func leftBefore(c *config, log *slog.Logger) error {
+	if c.IfNew {
+		log.Warn(saysLeft, slog.String("data", absolute(c.Data)))
+		return nil
+	}
+	return fmt.Errorf("the node of data folder %s has left its cluster: delete the folder, or give another --data, to start a new node", absolute(c.Data))
 }
 
 // fatalError is why a node stops by itself; a signal is no reason.
@@ -293,7 +326,8 @@ func join(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) erro
 			log.Info("joined the cluster")
 			return nil
 		}
-		if ctx.Err() != nil || !notYet(err) {
+		gone := errors.Is(err, shard.ErrLeft) && !hasLeft(sn) // the member asked is on its way out
+		if ctx.Err() != nil || !gone && !notYet(err) {
 			return err
 		}
 		log.Info("no member can take this node yet", slog.String("join", c.Join), slog.Any("error", err))
