@@ -249,3 +249,13 @@ func TestDevFaults(t *testing.T) {
 		}
 	}
 }
+
+// TestMaxMemoryHelp: the help says what the limit counts: the shards take it for one copy of the
+// cluster's data.
+func TestMaxMemoryHelp(t *testing.T) {
+	for _, o := range options() {
+		if o.name == "maxmemory" && (!strings.Contains(o.help, "whole cluster") || !strings.Contains(o.help, "one copy") || strings.Contains(o.help, "each node")) {
+			t.Errorf("--maxmemory: %s", o.help)
+		}
+	}
+}
