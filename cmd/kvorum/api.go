@@ -55,8 +55,14 @@ func (e *endpoint) open() (*api, error) {
 	if _, _, err := net.SplitHostPort(e.addr); err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("--addr %q is no host:port", e.addr)}
 	}
-	return &api{addr: e.addr, client: &http.Client{}}, nil
+	if e.timeout <= 0 {
+		return nil, &exitError{exitUsage, fmt.Errorf("--timeout %v is not positive", e.timeout)}
+	}
+	return &api{addr: e.addr, client: &http.Client{Transport: direct()}}, nil
 }
+
+// direct reaches nodes without a proxy: the one that is set for the web does not lead to them.
+func direct() *http.Transport { return &http.Transport{DisableKeepAlives: true} }
 
 // command makes a client command: flags of the endpoint, an api, a deadline.
 func (e *endpoint) command(io stdio, c *cobra.Command, f func(ctx context.Context, a *api, args []string) error) *cobra.Command {
@@ -77,27 +83,8 @@ func (e *endpoint) command(io stdio, c *cobra.Command, f func(ctx context.Contex
 	return c
 }
 
-// apiError is a refusal as the HTTP edge words it.
-type apiError struct {
-	Status  int    `json:"-"`
-	Text    string `json:"error"`
-	Kind    string `json:"kind"`
-	Applied string `json:"applied"`
-}
-
-func (e *apiError) Error() string {
-	text := e.Text
-	if text == "" {
-		text = http.StatusText(e.Status)
-	}
-	if e.Applied == "unknown" {
-		return text + " (outcome unknown: it may have been applied)"
-	}
-	return text
-}
-
 // do sends one request. A refusal comes back as *exitError around *apiError; an absent key has a code of
-// its own. A request that broke after it was sent has an unknown outcome if it could write.
+// its own.
 func (a *api) do(ctx context.Context, method, path string, query url.Values, body []byte) ([]byte, http.Header, error) {
 	u := "http://" + a.addr + path
 	if len(query) > 0 {
@@ -119,7 +106,7 @@ func (a *api) do(ctx context.Context, method, path string, query url.Values, bod
 	if resp.StatusCode < 300 {
 		return data, resp.Header, nil
 	}
-	e := &apiError{Status: resp.StatusCode}
+	e := &apiError{Status: resp.StatusCode, Addr: a.addr}
 	if json.Unmarshal(data, e) != nil {
 		e.Text = strings.TrimSpace(string(data))
 	}
@@ -131,17 +118,6 @@ func (a *api) do(ctx context.Context, method, path string, query url.Values, bod
 		code = exitNotFound
 	}
 	return nil, resp.Header, &exitError{code, e}
-}
-
-func requestError(method, addr string, err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return &exitError{exitFailed, fmt.Errorf("no node answers at %s (%w); name another with --addr, or start one with 'kvorum dev'", addr, op.Err)}
-	}
-	code := exitFailed
-	if method != http.MethodGet {
-		code = exitUnknown
-	}
-	return &exitError{code, err}
 }
 
 func (a *api) get(ctx context.Context, path string, into any) error {

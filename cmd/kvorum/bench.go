@@ -114,8 +114,13 @@ func runBench(ctx context.Context, io stdio, e *endpoint, b benchConfig) error {
 		return err
 	}
 	var s shard.Status
-	if err := a.get(ctx, "/v1/cluster", &s); err != nil {
+	ask, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	if err := a.get(ask, "/v1/cluster", &s); err != nil {
 		return err
+	}
+	if !s.Cluster.Initialised {
+		return &exitError{exitFailed, plainError{shard.ErrUninitialised}}
 	}
 	var addrs []string
 	for i := range s.Nodes {

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // outcome is what one command line did.
@@ -87,6 +88,9 @@ func refuseKind(status int, text, kind, applied string) func(http.ResponseWriter
 func TestUsage(t *testing.T) {
 	for _, row := range []struct{ line, want string }{
 		{"bogus", "bogus"},
+		{"bogus", "'kvorum --help' lists"},
+		{"stat", "did you mean set or status?"},
+		{"get -k", "-- goes before a word that begins with -"},
 		{"serve --bogus", "--bogus"},
 		{"serve -x", "-x"},
 		{"serve extra", "extra"},
@@ -106,12 +110,21 @@ func TestUsage(t *testing.T) {
 		{"snapshot bogus", "bogus"},
 		{"get", "arg"},
 		{"get a b", "arg"},
+		{"get", "usage: kvorum get KEY"},
+		{"get k --timeout 0s", "--timeout"},
+		{"serve --join nonsense", "nonsense"},
+		{"serve --join 127.0.0.1:7400,:1", ":1"},
 		{"get k --addr nonsense", "--addr"},
 		{"get k --addr a:b:c", "--addr"},
 		{"get k --timeout soon", "--timeout"},
 		{"set", "arg"},
 		{"set k v w", "arg"},
 		{"set k v --ttl 5", "--ttl"},
+		{"set k v --ttl=-5s", "--ttl"},
+		{"set k v --ttl 1ns", "--ttl"},
+		{"set k v --if-version=", "--if-version"},
+		{"set k v --if-version abc", "--if-version"},
+		{"set k v --if-version 1 --nx", "--nx"},
 		{"set k v --file f", "--file"},
 		{"set k --file /nonexistent/file", "/nonexistent/file"},
 		{"del", "arg"},
@@ -122,6 +135,11 @@ func TestUsage(t *testing.T) {
 		got := runLine(t, nil, strings.NewReader(""), strings.Fields(row.line)...)
 		if got.code != exitUsage || !strings.Contains(got.err, row.want) || got.out != "" {
 			t.Errorf("kvorum %s: %+v, want code %d and %q", row.line, got, exitUsage, row.want)
+		}
+		for line := range strings.Lines(got.err) {
+			if !strings.HasPrefix(line, "kvorum: ") {
+				t.Errorf("kvorum %s: a line without a head: %q", row.line, line)
+			}
 		}
 	}
 }
@@ -151,6 +169,14 @@ func TestExitCodes(t *testing.T) {
 		{"cut off read", "get k", hangUp, exitFailed, ""},
 		{"join refused", "join a:1", refuse(409, "belongs to a cluster already", "no"), exitFailed, "belongs to a cluster already"},
 		{"not Kvorum", "status", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, exitFailed, "unreadable"},
+		{"join by name", "join 127.0.0.1:7400 nonsense", func(http.ResponseWriter, *http.Request) { t.Error("was asked") }, exitFailed, `"nonsense" is no host:port`},
+		{"no page", "get k", func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, exitFailed, m.addr + " answers 404"},
+		{"too slow", "set k v --timeout 50ms", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, exitUnknown, "no answer from " + m.addr},
+		{"too slow to read", "get k --timeout 50ms", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, exitFailed, "--timeout"},
+		{"no cluster", "get k", refuseKind(503, "shard: cluster is not initialised", "cluster-is-not-initialised", "no"), exitFailed, "kvorum: cluster is not initialised: 'kvorum join"},
+		{"no quorum", "get k", refuseKind(503, "shard: read: no leader found", "no-leader-found", "no"), exitFailed, "kvorum: read: no leader found: 'kvorum status"},
+		{"packages", "leave n", refuse(404, "shard: leave: shard: no such node: \"n\"", "no"), exitFailed, "kvorum: leave: no such node: \"n\"\n"},
+		{"a list", "get k", refuseKind(409, "WRONGTYPE x; the key holds a list: use /v1/exec", "wrong-type", "no"), exitFailed, "use 'kvorum exec'"},
 		{"no JSON", "set k v", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "teapot", 418) }, exitFailed, "teapot"},
 	} {
 		m.answer = row.answer
@@ -179,6 +205,43 @@ func TestNobodyThere(t *testing.T) {
 		if got.code != exitFailed || !strings.Contains(got.err, "no node answers at "+addr) || !strings.Contains(got.err, "--addr") {
 			t.Errorf("%s: %+v", line, got)
 		}
+	}
+}
+
+// TestNotHTTP: the native or peer port given for the HTTP port is told from a node that is gone.
+func TestNotHTTP(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer ln.Close()
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1024))
+			_, _ = conn.Write([]byte("ERR version\r\n"))
+			conn.Close()
+		}
+	})
+	got := runLine(t, nil, strings.NewReader(""), "get", "k", "--addr", ln.Addr().String())
+	if got.code != exitFailed || !strings.Contains(got.err, "does not speak HTTP") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestNoProxy: the proxy of the web does not lead to a node.
+func TestNoProxy(t *testing.T) {
+	a, err := (&endpoint{addr: "10.0.0.1:7401", output: "table", timeout: time.Second}).open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tr, ok := a.client.Transport.(*http.Transport); !ok || tr.Proxy != nil {
+		t.Errorf("requests go by %#v", a.client.Transport)
 	}
 }
 
@@ -278,6 +341,15 @@ func TestSetSources(t *testing.T) {
 		t.Errorf("--if-version: %v", m.last.Header)
 	}
 	m.settled()
+	m.answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("ETag", `"18446744073709551615"`)
+		w.Header().Set("Kvorum-Ttl", "9s")
+	}
+	for _, line := range []string{"set k v -o json", "get k -o json"} { // fit for --if-version as it stands
+		if got := m.run(strings.Fields(line)...); !strings.Contains(got.out, `"version": "18446744073709551615"`) || strings.HasPrefix(line, "get") && !strings.Contains(got.out, `"ttl": "9s"`) {
+			t.Errorf("%s: %+v", line, got)
+		}
+	}
 	m.last = nil
 	got := runLine(t, env, iotest.ErrReader(errors.New("pipe broke")), "set", "k")
 	if got.code != exitFailed || !strings.Contains(got.err, "pipe broke") || m.last != nil {

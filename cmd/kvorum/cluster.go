@@ -27,6 +27,11 @@ func newJoin(io stdio) *cobra.Command {
 		Long:    "Tells the node at --addr, which runs on an empty data folder, to join the cluster that one of the members\nbelongs to. A member is named by its peer address or its HTTP address.",
 		Example: "  kvorum join 10.0.0.1:7400 --addr 10.0.0.4:7401",
 	}, func(ctx context.Context, a *api, members []string) error {
+		for _, m := range members {
+			if err := checkMember(m); err != nil {
+				return err
+			}
+		}
 		body, err := json.Marshal(map[string]any{"members": members})
 		if err != nil {
 			return err
@@ -38,6 +43,7 @@ func newJoin(io stdio) *cobra.Command {
 		return nil
 	})
 	setTimeout(c, membershipTime)
+	c.Flags().Lookup("addr").Usage = "HTTP address of the node that is to join, host:port [$KVORUM_ADDR]"
 	return c
 }
 
@@ -62,6 +68,7 @@ func newLeave(io stdio) *cobra.Command {
 		return nil
 	})
 	setTimeout(c, membershipTime)
+	c.Flags().Lookup("addr").Usage = "HTTP address of any member, and of the node that leaves when NODE is not given [$KVORUM_ADDR]"
 	return c
 }
 
@@ -111,7 +118,7 @@ func members(ctx context.Context, a *api) ([]member, error) {
 		return nil, err
 	}
 	if !s.Cluster.Initialised {
-		return nil, &exitError{exitFailed, shard.ErrUninitialised}
+		return nil, &exitError{exitFailed, plainError{shard.ErrUninitialised}}
 	}
 	var list []member
 	for i := range s.Nodes {

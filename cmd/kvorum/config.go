@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -242,6 +243,14 @@ func readConfigFile(path string, f *pflag.FlagSet) (map[string]string, error) {
 	return values, scan.Err()
 }
 
+// checkMember judges how a member to join is named.
+func checkMember(addr string) error {
+	if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+		return fmt.Errorf("%q is no host:port of a member", addr)
+	}
+	return nil
+}
+
 func (c *config) validate() []error {
 	var faults []error
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -259,6 +268,13 @@ func (c *config) validate() []error {
 	}
 	if c.Init && c.Join != "" {
 		bad("--init founds a cluster and --join enters one: give one of them")
+	}
+	if c.Join != "" {
+		for _, m := range strings.Split(c.Join, ",") {
+			if err := checkMember(m); err != nil {
+				bad("--join: %w", err)
+			}
+		}
 	}
 	if c.LogStore != "wal" && c.LogStore != "bolt" {
 		bad("--log-store %q is neither wal nor bolt", c.LogStore)

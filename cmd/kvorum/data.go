@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -22,7 +24,8 @@ func newGet(io stdio) *cobra.Command {
 	var stale bool
 	c := e.command(io, &cobra.Command{
 		Use: "get KEY", Short: "Print a key's value; exit code 4 when it does not exist", Args: cobra.ExactArgs(1),
-		Long: "Prints the raw value followed by a line break; -o json prints value, version and time to live.",
+		Long: "Prints the raw value followed by a line break; -o json prints value, version and time to live, which is\n" +
+			"empty for a key that lives for ever.",
 	}, func(ctx context.Context, a *api, args []string) error {
 		q := url.Values{}
 		if stale {
@@ -33,7 +36,7 @@ func newGet(io stdio) *cobra.Command {
 			return missing(err, args[0])
 		}
 		if e.output == "json" {
-			return printJSON(io.out, map[string]any{"key": textJSON(args[0]), "value": textJSON(string(value)), "version": header.Get("ETag")})
+			return printJSON(io.out, map[string]any{"key": textJSON(args[0]), "value": textJSON(string(value)), "version": versionOf(header), "ttl": header.Get("Kvorum-Ttl")})
 		}
 		_, err = fmt.Fprintf(io.out, "%s\n", value)
 		return err
@@ -41,6 +44,9 @@ func newGet(io stdio) *cobra.Command {
 	c.Flags().BoolVar(&stale, "stale", false, "read the asked node's own replica, which may be behind")
 	return c
 }
+
+// versionOf is the one in an answer, as --if-version takes it.
+func versionOf(h http.Header) string { return strings.Trim(h.Get("ETag"), `"`) }
 
 func missing(err error, key string) error {
 	if e, ok := errors.AsType[*exitError](err); ok && e.code == exitNotFound {
@@ -53,7 +59,8 @@ func newSet(io stdio) *cobra.Command {
 	var e endpoint
 	var ttl time.Duration
 	var nx bool
-	var version, file string
+	var ifVersion *uint64
+	var file string
 	c := e.command(io, &cobra.Command{
 		Use: "set KEY [VALUE]", Short: "Store a value; without VALUE it is read from --file or standard input", Args: cobra.RangeArgs(1, 2),
 	}, func(ctx context.Context, a *api, args []string) error {
@@ -62,6 +69,12 @@ func newSet(io stdio) *cobra.Command {
 			return err
 		}
 		q := url.Values{}
+		switch {
+		case ttl != 0 && ttl < time.Millisecond:
+			return &exitError{exitUsage, fmt.Errorf("--ttl %v is below 1ms; without --ttl a key lives for ever", ttl)}
+		case nx && ifVersion != nil:
+			return &exitError{exitUsage, errors.New("--nx wants no key and --if-version wants one: give one of them")}
+		}
 		if ttl > 0 {
 			q.Set("ttl", ttl.String())
 		}
@@ -69,22 +82,29 @@ func newSet(io stdio) *cobra.Command {
 		if nx {
 			cond.Set("If-None-Match", "*")
 		}
-		if version != "" {
-			cond.Set("If-Match", `"`+version+`"`)
+		if ifVersion != nil {
+			cond.Set("If-Match", `"`+strconv.FormatUint(*ifVersion, 10)+`"`)
 		}
 		header, err := a.put(ctx, keyPath(args[0]), q, cond, value)
 		if err != nil {
 			return err
 		}
 		if e.output == "json" {
-			return printJSON(io.out, map[string]any{"key": textJSON(args[0]), "version": header.Get("ETag")})
+			return printJSON(io.out, map[string]any{"key": textJSON(args[0]), "version": versionOf(header)})
 		}
 		fmt.Fprintln(io.out, "OK")
 		return nil
 	})
 	c.Flags().DurationVar(&ttl, "ttl", 0, "time to live; 0 for ever")
 	c.Flags().BoolVar(&nx, "nx", false, "only if the key does not exist")
-	c.Flags().StringVar(&version, "if-version", "", "only if the key has this version")
+	c.Flags().Func("if-version", "only if the key has this `version`, which 'get -o json' shows", func(text string) error {
+		v, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return errors.New("no version")
+		}
+		ifVersion = &v
+		return nil
+	})
 	c.Flags().StringVar(&file, "file", "", "read the value from this file; - for standard input")
 	return c
 }
@@ -96,6 +116,11 @@ func valueOf(stdio stdio, args []string, file string) ([]byte, error) {
 	case len(args) == 2:
 		return []byte(args[1]), nil
 	case file == "" || file == "-":
+		if f, ok := stdio.in.(*os.File); ok {
+			if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+				fmt.Fprintln(stdio.err, "the value, ended by Ctrl-D:")
+			}
+		}
 		value, err := io.ReadAll(stdio.in)
 		if err != nil {
 			return nil, &exitError{exitFailed, fmt.Errorf("standard input: %w", err)}
@@ -112,20 +137,23 @@ func valueOf(stdio stdio, args []string, file string) ([]byte, error) {
 // put is do with conditions in the header.
 func (a *api) put(ctx context.Context, path string, q url.Values, cond http.Header, body []byte) (http.Header, error) {
 	sender := *a
-	sender.client = &http.Client{Transport: headerTransport{cond}}
+	sender.client = &http.Client{Transport: headerTransport{cond, a.client.Transport}}
 	_, header, err := sender.do(ctx, http.MethodPut, path, q, body)
 	return header, err
 }
 
 // headerTransport adds fixed headers to each request.
-type headerTransport struct{ add http.Header }
+type headerTransport struct {
+	add http.Header
+	by  http.RoundTripper
+}
 
 func (t headerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	for name, values := range t.add {
 		r.Header[name] = values
 	}
-	return http.DefaultTransport.RoundTrip(r)
+	return t.by.RoundTrip(r)
 }
 
 func newDel(io stdio) *cobra.Command {
@@ -140,7 +168,8 @@ func newDel(io stdio) *cobra.Command {
 func newExec(io stdio) *cobra.Command {
 	var e endpoint
 	c := e.command(io, &cobra.Command{
-		Use: "exec COMMAND [ARG…]", Short: "Run any command and print its reply as JSON", Args: cobra.MinimumNArgs(1),
+		Use: "exec [flags] COMMAND [ARG…]", Short: "Run any command and print its reply as JSON", Args: cobra.MinimumNArgs(1),
+		Long:    "Runs any data command and prints its reply as JSON. Flags stand before COMMAND: every word after it is the command's.",
 		Example: "  kvorum exec RPUSH jobs a b c\n  kvorum exec LRANGE jobs 0 -1",
 	}, func(ctx context.Context, a *api, args []string) error {
 		return execute(ctx, io, a, args)

@@ -125,7 +125,7 @@ func portsFree(nodes []*devNode) error {
 	for _, n := range nodes {
 		for _, addr := range n.addrs {
 			if err := probe(h, addr); err != nil {
-				return fmt.Errorf("node %d: %w: stop what listens there (another 'kvorum dev'?) or choose another --port", n.index, err)
+				return fmt.Errorf("node %d: %w", n.index, err)
 			}
 		}
 	}

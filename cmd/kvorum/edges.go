@@ -37,7 +37,7 @@ func listen(h *host.Host, c *config) (*listeners, error) {
 		ln, err := h.Net.Listen(p.addr)
 		if err != nil {
 			l.close()
-			return nil, err
+			return nil, listenError(err)
 		}
 		*p.ln = ln
 	}
@@ -48,7 +48,7 @@ func listen(h *host.Host, c *config) (*listeners, error) {
 func probe(h *host.Host, addr string) error {
 	ln, err := h.Net.Listen(addr)
 	if err != nil {
-		return err
+		return listenError(err)
 	}
 	return ln.Close()
 }
@@ -140,7 +140,7 @@ func resolvePeer(ctx context.Context, addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: direct()}).Do(req)
 	if err != nil {
 		return "", err
 	}

@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, io stdio) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(io.err, "kvorum: %v\n", err)
+	printError(io.err, err)
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
 	}
@@ -95,6 +95,7 @@ func newRoot(io stdio) *cobra.Command {
 	add("cluster", newJoin(io), newLeave(io), newStatus(io), newSnapshot(io), newCheck(io))
 	add("data", newGet(io), newSet(io), newDel(io), newExec(io))
 	add("tool", newBench(io), newVersion(io))
+	explainUsage(root)
 	return root
 }
 

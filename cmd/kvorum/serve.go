@@ -34,6 +34,8 @@ const (
 	enterTime = 5 * time.Minute
 	// enterRetry is the pause between two tries to join.
 	enterRetry = time.Second
+	// enterTold is how often a join that goes on being refused for one reason is told.
+	enterTold = 30 * time.Second
 )
 
 func newServe(io stdio) *cobra.Command {
@@ -50,7 +52,7 @@ func newServe(io stdio) *cobra.Command {
 			return &exitError{exitUsage, err}
 		}
 		if err := runServe(cmd.Context(), host.Real(), &cfg, io.err); err != nil {
-			return &exitError{exitFailed, err}
+			return &exitError{exitFailed, plainError{err}}
 		}
 		return nil
 	}
@@ -155,7 +157,7 @@ func runServe(ctx context.Context, h *host.Host, c *config, stderr io.Writer) er
 	}
 	rn, err := raftnode.Open(h, c.raftConfig(log, stop))
 	if err != nil {
-		return err
+		return openError(err)
 	}
 	defer closing(log, "consensus", rn.Close)
 
@@ -320,6 +322,8 @@ func notYet(err error) bool {
 }
 
 func join(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) error {
+	var told string
+	var at time.Time
 	for {
 		err := sn.Join(ctx, strings.Split(c.Join, ","))
 		if err == nil {
@@ -330,7 +334,10 @@ func join(ctx context.Context, c *config, log *slog.Logger, sn *shard.Node) erro
 		if ctx.Err() != nil || !gone && !notYet(err) {
 			return err
 		}
-		log.Info("no member can take this node yet", slog.String("join", c.Join), slog.Any("error", err))
+		if err.Error() != told || time.Since(at) > enterTold {
+			told, at = err.Error(), time.Now()
+			log.Info("no member can take this node yet; trying again", slog.String("join", c.Join), slog.Any("error", err))
+		}
 		select {
 		case <-ctx.Done():
 			return err

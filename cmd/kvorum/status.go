@@ -3,10 +3,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -53,8 +55,9 @@ func printStatus(w io.Writer, s *shard.Status) error {
 	}
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "NODE\tID\tSTATE\tPEER\tHTTP\tNATIVE\tLEADS\tREPLICAS\tKEYS\tBYTES\tVERSION")
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
+	nodes := slices.SortedStableFunc(slices.Values(s.Nodes), func(a, b shard.NodeStatus) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range nodes {
+		n := &nodes[i]
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", n.Name, short(n.ID), nodeState(n),
 			dash(n.Addrs["peer"]), dash(n.Addrs["http"]), dash(n.Addrs["native"]), n.Leaders, n.Replicas, n.Keys, human(n.Bytes), dash(n.Version))
 	}
