@@ -9,6 +9,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // Term checks travel as requests of the control class behind the byte controlTermCheck, all numbers
@@ -27,11 +29,12 @@ const (
 
 	// stateRefused: no such replica here, or it is stopping, or has no configuration yet. stateLed is
 	// stateOK of a replica that knows its leader, stateOrphaned that of one whose leader's process is
-	// gone.
+	// gone, stateStanding that of a candidate.
 	stateRefused  = 0
 	stateOK       = 1
 	stateLed      = 2
 	stateOrphaned = 3
+	stateStanding = 4
 
 	questionBytes = 12
 	replyBytes    = 25
@@ -276,6 +279,8 @@ func (n *Node) ownTerm(group uint32, replica uint64) (a peerAnswer) {
 		if node, _, _ := splitServerID(id); n.link.Gone(node) {
 			a.state = stateOrphaned
 		}
+	} else if in.raft.State() == raft.Candidate {
+		a.state = stateStanding
 	}
 	if in.closing.Load() {
 		// Another instance of this replica may have voted meanwhile.
@@ -311,7 +316,7 @@ type peerAnswer struct {
 }
 
 // ok tells whether the answer proves anything.
-func (a *peerAnswer) ok() bool { return a.state >= stateOK && a.state <= stateOrphaned }
+func (a *peerAnswer) ok() bool { return a.state >= stateOK && a.state <= stateStanding }
 
 // peerBook holds the last answer of each peer of a group; it is knowledge of the asking node only.
 type peerBook struct {

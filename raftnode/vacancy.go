@@ -5,6 +5,7 @@ package raftnode
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,16 +17,24 @@ import (
 const (
 	// vacancyTick is how often a follower of a leader that is gone looks whether the others agree.
 	vacancyTick = 5 * time.Millisecond
-	// standPatience is how long it leaves the first try to a voter that stands before it.
-	standPatience = 100 * time.Millisecond
+	// standPatience is how long it leaves the field to each voter that is to stand before it,
+	// standingPatience how long to one that has stood already: its vote must reach the disks.
+	standPatience    = 100 * time.Millisecond
+	standingPatience = 300 * time.Millisecond
+	// answerPatience is how long a majority that agrees waits for the answers of the others.
+	answerPatience = 3 * vacancyTick
 )
 
 // vacancy is what the watcher knows of a leader that is gone.
 type vacancy struct {
 	// hint is the leader, zero when none is missing.
 	hint Hint
-	// since is when it was missed first.
-	since time.Time
+	// since is when it was missed first, agreed when a majority was first found to agree, zero before.
+	since, agreed time.Time
+	// voters are all voters of the group, in the order in which they are to stand if their logs are equally
+	// long; place is this replica's, -1 when it is none of them.
+	voters []raft.Server
+	place  int
 }
 
 // peerGone wakes the groups that a node led.
@@ -50,65 +59,76 @@ func (in *instance) succeed(v *vacancy) (again bool) {
 	now := monotonic()
 	if v.hint != hint {
 		*v = vacancy{hint: hint, since: now}
+		v.voters, v.place = in.succession()
 	}
-	waited := now.Sub(v.since)
-	if waited > g.n.cfg.Heartbeat {
+	if v.place < 0 || len(v.voters) < 3 || now.Sub(v.since) > g.n.cfg.Heartbeat {
 		return false
 	}
-	_, id := in.raft.LeaderWithID()
-	if agreed, first := in.heirs(v); !agreed || !first && waited < standPatience {
+	_, leader := in.raft.LeaderWithID()
+	node, _, _ := splitServerID(leader)
+	if node != hint.Node || in.raft.State() != raft.Follower || !in.due(v, now) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(g.n.ctx, g.n.cfg.Heartbeat)
 	defer cancel()
-	if err := in.trans.Stand(ctx, id, hint.Term); err == nil {
+	if err := in.trans.Stand(ctx, leader, hint.Term); err == nil {
 		g.log.Info("standing for election: the leader's process is gone", "leader", hint.Node, "term", hint.Term)
 	}
 	return true
 }
 
-// heirs asks the other voters about their leader and goes by what they answered since the vacancy.
-// agreed: a majority, this replica included, has the same leader and finds it gone, or has none. first:
-// none of those that will stand has a longer log, or an equal one and a place before this replica.
-func (in *instance) heirs(v *vacancy) (agreed, first bool) {
-	g := in.g
-	voters := slices.DeleteFunc(slices.Clone(in.servers()), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
-	if len(voters) == 0 {
-		return false, false
+// succession lists the voters by id, rotated by group, so that one node does not inherit all groups.
+func (in *instance) succession() (voters []raft.Server, place int) {
+	voters = slices.DeleteFunc(slices.Clone(in.servers()), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
+	slices.SortFunc(voters, func(a, b raft.Server) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	if len(voters) > 0 {
+		shift := int(in.g.id) % len(voters)
+		voters = slices.Concat(voters[shift:], voters[:shift])
 	}
-	slices.SortFunc(voters, func(a, b raft.Server) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
-	// The places of one group are those of the next, shifted, so that one node does not inherit all.
-	shift := int(g.id) % len(voters)
-	voters = slices.Concat(voters[shift:], voters[:shift])
+	return voters, slices.IndexFunc(voters, func(s raft.Server) bool { return s.ID == in.g.self })
+}
+
+// due asks the other voters about their leader, and tells by what they answered since the vacancy
+// whether it is this replica's turn: a majority holds to the leader no more, and those who are to stand
+// before it had their time.
+func (in *instance) due(v *vacancy, now time.Time) bool {
+	g := in.g
 	lastLog := in.raft.LastIndex()
-	agree, member, first := 0, false, true
-	for _, s := range voters {
+	agree, before, all, standing := 1, 0, true, false
+	for i, s := range v.voters {
 		node, replica, _ := splitServerID(s.ID)
-		switch {
-		case s.ID == g.self:
-			agree++
-			member = true
-			continue
-		case node == v.hint.Node:
+		if i == v.place || node == v.hint.Node {
 			continue
 		}
 		g.n.lane(node).ask(question{g: g, replica: replica, lastLog: lastLog})
 		a, ok := g.peers.of(node, replica)
-		if !ok || a.sent.Before(v.since) {
-			continue
-		}
-		orphaned := a.state == stateOrphaned && a.term == v.hint.Term
-		if orphaned || a.state == stateOK && a.term <= v.hint.Term {
+		switch {
+		case !ok || a.sent.Before(v.since):
+			all = false
+		case a.state == stateStanding:
 			agree++
-		}
-		if orphaned && (a.lastLog > lastLog || a.lastLog == lastLog && !member) {
-			first = false
+			standing = true
+		case a.state == stateOK && a.term <= v.hint.Term:
+			agree++ // it was started a moment ago
+		case a.state == stateOrphaned && a.term == v.hint.Term:
+			agree++
+			if a.lastLog > lastLog || a.lastLog == lastLog && i < v.place {
+				before++
+			}
 		}
 	}
-	return member && agree > len(voters)/2, first
+	if agree <= len(v.voters)/2 {
+		return false
+	}
+	if v.agreed.IsZero() {
+		v.agreed = now
+	}
+	wait := time.Duration(before) * standPatience
+	if standing {
+		wait += standingPatience
+	}
+	if !all {
+		wait = max(wait, answerPatience)
+	}
+	return now.Sub(v.agreed) >= wait
 }

@@ -110,3 +110,80 @@ func TestVoterWithoutLeaderLetsTheDeadOneGo(t *testing.T) {
 		}
 	})
 }
+
+// outages kills the leader again and again and returns how long the group went without one. strike is
+// called with the heir before each kill and returns what undoes it.
+func (b *bench) outages(nodes []*testNode, count int, strike func(heir *testNode) (undo func())) (out []time.Duration) {
+	b.t.Helper()
+	for range count {
+		b.sleep(3 * time.Second)
+		lead := b.leader()
+		undo := strike(heirOf(lead, nodes))
+		began := time.Now()
+		lead.crash()
+		b.leader()
+		out = append(out, time.Since(began))
+		undo()
+		b.sleep(time.Second)
+		for i, n := range nodes {
+			if n == lead {
+				nodes[i] = b.reopen(n.name, uint64(i+1))
+			}
+		}
+		b.converged()
+	}
+	return out
+}
+
+// heirOf is the first in line behind a leader.
+func heirOf(lead *testNode, nodes []*testNode) *testNode {
+	line, _ := lead.group.inst.Load().succession()
+	for _, s := range line {
+		for _, n := range nodes {
+			if n != lead && n.group.self == s.ID {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// Votes take their time to reach the disks; nobody stands beside one who has stood.
+func TestSuccessionOnSlowDisks(t *testing.T) {
+	for _, names := range [][]string{{"n1", "n2", "n3"}, {"n1", "n2", "n3", "n4", "n5"}} {
+		for _, sync := range []time.Duration{6 * time.Millisecond, 20 * time.Millisecond, 60 * time.Millisecond} {
+			t.Run(fmt.Sprint(len(names), " ", sync), func(t *testing.T) {
+				inWorld(t, func(b *bench) {
+					nodes := b.cluster(names...)
+					slow := func(*testNode) func() {
+						for _, name := range names {
+							b.world.FS(name).SetSyncDelay(sync)
+						}
+						return func() {}
+					}
+					for i, d := range b.outages(nodes, 4, slow) {
+						if most := 60*time.Millisecond + 7*sync; d > most {
+							t.Errorf("kill %d: without a leader for %v, want at most %v", i, d, most)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// The first in line may be unable to stand; then the next one does, alone.
+func TestSuccessionPassesOverAHungDisk(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		nodes := b.cluster("n1", "n2", "n3", "n4", "n5")
+		hang := func(heir *testNode) func() {
+			b.world.FS(heir.name).SetSyncDelay(20 * time.Second)
+			return func() { b.world.FS(heir.name).SetSyncDelay(time.Millisecond) }
+		}
+		for i, d := range b.outages(nodes, 4, hang) {
+			if d > 400*time.Millisecond {
+				t.Errorf("kill %d: without a leader for %v", i, d)
+			}
+		}
+	})
+}

@@ -29,7 +29,7 @@ func (l *lane) settle(b *batch, err error) {
 	default:
 		b.refused = v
 		if v == refusedNoSpace && b.unknown {
-			l.ended = true // nothing but space would settle it, and what is behind it may need none
+			l.ended = true // it may stay so until there is space, and what is behind it may need none
 		}
 		l.failLocked(b, v)
 	}

@@ -17,6 +17,9 @@ const (
 	// goneTries is how often a node whose last connection ended is dialed; a dying process may close
 	// its listener behind its connections.
 	goneTries = 8
+	// goneAnswers is how many dials that succeed prove a process alive: the first may have met one that
+	// was dying.
+	goneAnswers = 3
 	// gonePause lies between two tries.
 	gonePause = 20 * time.Millisecond
 	// goneTimeout bounds one try.
@@ -25,8 +28,9 @@ const (
 
 // presence is what the link knows of a node's process. It is guarded by Link.mu.
 type presence struct {
-	// conns counts the connections to and from the node.
+	// conns counts the connections to and from the node, came those that ever came about.
 	conns int
+	came  uint64
 	// gone: see above. False while conns is not 0.
 	gone bool
 	// probing: a goroutine is finding out.
@@ -42,10 +46,10 @@ func (l *Link) Gone(node string) bool {
 	return p != nil && p.gone
 }
 
-// cameLocked counts a connection of a node.
-func (l *Link) cameLocked(node string) {
+// cameLocked counts a connection of a node, and returns what leftLocked wants; nil for no node.
+func (l *Link) cameLocked(node string) *presence {
 	if node == "" {
-		return
+		return nil
 	}
 	p := l.mu.nodes[node]
 	if p == nil {
@@ -53,36 +57,47 @@ func (l *Link) cameLocked(node string) {
 		l.mu.nodes[node] = p
 	}
 	p.conns++
+	p.came++
 	p.gone = false
+	return p
 }
 
 // leftLocked counts a connection that ended; true when the caller must probe the node.
-func (l *Link) leftLocked(node string) (probe bool) {
-	p := l.mu.nodes[node]
-	if p == nil || p.conns == 0 {
-		return false // forgotten meanwhile
+func (l *Link) leftLocked(node string, p *presence) (probe bool) {
+	if p == nil {
+		return false
 	}
 	p.conns--
-	if p.conns > 0 || p.probing || l.mu.closed {
+	if p.conns > 0 || p.probing || l.mu.closed || l.mu.nodes[node] != p {
 		return false
 	}
 	p.probing = true
 	return true
 }
 
-// probe finds out whether a node's process is gone.
-func (l *Link) probe(node string) {
-	gone := l.refuses(node)
-	l.mu.Lock()
-	p := l.mu.nodes[node]
-	if p != nil {
-		p.probing = false
-		p.gone = gone && p.conns == 0
-		gone = p.gone
-	}
-	l.mu.Unlock()
-	if p != nil && gone && l.cfg.Gone != nil {
-		l.cfg.Gone(node)
+// probe finds out whether a node's process is gone. A connection that came and went meanwhile makes
+// what was found worthless: it looks again.
+func (l *Link) probe(node string, p *presence) {
+	for {
+		l.mu.RLock()
+		came := p.came
+		l.mu.RUnlock()
+		gone := l.refuses(node)
+		l.mu.Lock()
+		again := p.conns == 0 && p.came != came && !l.mu.closed
+		if !again {
+			p.probing = false
+			gone = gone && p.conns == 0 && l.mu.nodes[node] == p
+			p.gone = gone
+		}
+		l.mu.Unlock()
+		if again {
+			continue
+		}
+		if gone && l.cfg.Gone != nil {
+			l.cfg.Gone(node)
+		}
+		return
 	}
 }
 
@@ -90,6 +105,7 @@ func (l *Link) probe(node string) {
 func (l *Link) refuses(node string) bool {
 	pause := time.NewTimer(gonePause)
 	defer pause.Stop()
+	answers := 0
 	for range goneTries {
 		addr, ok := l.address(node)
 		if !ok || l.present(node) {
@@ -100,6 +116,9 @@ func (l *Link) refuses(node string) bool {
 		cancel()
 		if err == nil {
 			_ = nc.Close()
+			if answers++; answers == goneAnswers {
+				return false
+			}
 		}
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return true

@@ -57,6 +57,8 @@ type connInfo struct {
 	peerKey
 	identity Identity
 	inbound  bool
+	// presence of the node, nil before it is registered.
+	presence *presence
 }
 
 // New makes a link that can dial but does not listen yet.
@@ -254,8 +256,8 @@ func (l *Link) register(w *wire, info connInfo) error {
 	case info.inbound && len(l.mu.conns) >= maxAccepted:
 		return ErrBusy
 	}
+	info.presence = l.cameLocked(info.node)
 	l.mu.conns[w] = info
-	l.cameLocked(info.node)
 	if info.inbound && info.node != "" {
 		old = l.mu.accepted[info.peerKey]
 		l.mu.accepted[info.peerKey] = w
@@ -270,9 +272,9 @@ func (l *Link) unregister(w *wire) {
 	if l.mu.accepted[info.peerKey] == w {
 		delete(l.mu.accepted, info.peerKey)
 	}
-	probe := ok && l.leftLocked(info.node)
+	probe := ok && l.leftLocked(info.node, info.presence)
 	l.mu.Unlock()
 	if probe {
-		l.spawn(func() { l.probe(info.node) })
+		l.spawn(func() { l.probe(info.node, info.presence) })
 	}
 }

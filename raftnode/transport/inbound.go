@@ -209,7 +209,7 @@ func (t *Transport) Stand(ctx context.Context, leader raft.ServerID, term uint64
 	if err := t.takeTurn(ctx); err != nil {
 		return err
 	}
-	if term != h.Term() || h.Leader() != leader || leader == t.self || !h.HasConfiguration() {
+	if term != h.Term() || h.Leader() != leader || leader == t.self || leader == "" || !h.HasConfiguration() {
 		t.passTurn(nil)
 		return ErrStaleTransfer
 	}
