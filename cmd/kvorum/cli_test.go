@@ -173,7 +173,7 @@ func TestExitCodes(t *testing.T) {
 		{"no page", "get k", func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, exitFailed, m.addr + " answers 404"},
 		{"too slow", "set k v --timeout 50ms", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, exitUnknown, "no answer from " + m.addr},
 		{"too slow to read", "get k --timeout 50ms", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, exitFailed, "--timeout"},
-		{"no cluster", "get k", refuseKind(503, "shard: cluster is not initialised", "cluster-is-not-initialised", "no"), exitFailed, "kvorum: cluster is not initialised: 'kvorum join"},
+		{"no cluster", "get k", refuseKind(503, "shard: cluster is not initialised", "cluster-is-not-initialised", "no"), exitFailed, "kvorum: cluster is not initialised: 'kvorum status"},
 		{"no quorum", "get k", refuseKind(503, "shard: read: no leader found", "no-leader-found", "no"), exitFailed, "kvorum: read: no leader found: 'kvorum status"},
 		{"packages", "leave n", refuse(404, "shard: leave: shard: no such node: \"n\"", "no"), exitFailed, "kvorum: leave: no such node: \"n\"\n"},
 		{"a list", "get k", refuseKind(409, "WRONGTYPE x; the key holds a list: use /v1/exec", "wrong-type", "no"), exitFailed, "use 'kvorum exec'"},

@@ -116,10 +116,8 @@ func valueOf(stdio stdio, args []string, file string) ([]byte, error) {
 	case len(args) == 2:
 		return []byte(args[1]), nil
 	case file == "" || file == "-":
-		if f, ok := stdio.in.(*os.File); ok {
-			if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-				fmt.Fprintln(stdio.err, "the value, ended by Ctrl-D:")
-			}
+		if typed(stdio.in) {
+			fmt.Fprintln(stdio.err, "the value, ended by Ctrl-D:")
 		}
 		value, err := io.ReadAll(stdio.in)
 		if err != nil {
@@ -132,6 +130,20 @@ func valueOf(stdio stdio, args []string, file string) ([]byte, error) {
 		return nil, &exitError{exitUsage, err}
 	}
 	return value, nil
+}
+
+// typed tells whether what is read comes from somebody's keyboard.
+func typed(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 // put is do with conditions in the header.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -76,6 +78,9 @@ func runDev(ctx context.Context, stdio stdio, d devConfig) error {
 	if err := portsFree(nodes); err != nil {
 		return &exitError{exitFailed, err}
 	}
+	if err := d.keepPort(); err != nil {
+		return &exitError{exitFailed, err}
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	c := &devCluster{devConfig: d, self: self, out: &lineWriter{w: stdio.err}, stop: stop, on: nodes}
@@ -84,9 +89,12 @@ func runDev(ctx context.Context, stdio stdio, d devConfig) error {
 		run := func() (bool, error) { return n.run(ctx, self, c.out) }
 		wg.Go(func() { c.keep(ctx, n, devRestart, run) })
 	}
-	err = c.waitComplete(ctx)
+	for _, n := range d.notStarted() {
+		c.out.line(fmt.Sprintf("%s has data in %s and is not started: --nodes is %d", n.name, n.data, d.nodes))
+	}
+	complete, err := c.waitComplete(ctx)
 	if err == nil {
-		c.printEndpoints(stdio.out)
+		c.printEndpoints(stdio.out, complete)
 		<-ctx.Done()
 		err = context.Cause(ctx)
 	}
@@ -132,6 +140,28 @@ func portsFree(nodes []*devNode) error {
 	return nil
 }
 
+// keepPort holds a data folder to the port of its first start: nodes that all come back elsewhere
+// cannot find each other.
+func (d *devConfig) keepPort() error {
+	name := filepath.Join(d.data, "port")
+	was, err := os.ReadFile(name)
+	port := strings.TrimSpace(string(was))
+	switch {
+	case errors.Is(err, os.ErrNotExist), err == nil && port == "":
+		if err := os.MkdirAll(d.data, 0o755); err != nil {
+			return fmt.Errorf("data folder: %w", err)
+		}
+		if err := os.WriteFile(name, []byte(strconv.Itoa(d.port)+"\n"), 0o644); err != nil {
+			return fmt.Errorf("data folder: %w", err)
+		}
+	case err != nil:
+		return fmt.Errorf("data folder: %w", err)
+	case port != strconv.Itoa(d.port):
+		return fmt.Errorf("the nodes in %s know each other by the ports from %s on: give --port %[2]s, or another --data", d.data, port)
+	}
+	return nil
+}
+
 // running is the nodes that are to run.
 func (c *devCluster) running() []*devNode {
 	c.mu.Lock()
@@ -161,7 +191,7 @@ func (c *devCluster) gone(n *devNode, how string) {
 
 // waitComplete waits until every running node is up and every group has all its voters. A cluster that
 // stays incomplete is left running for its operator to mend.
-func (c *devCluster) waitComplete(ctx context.Context) error {
+func (c *devCluster) waitComplete(ctx context.Context) (bool, error) {
 	wait, cancel := context.WithTimeout(ctx, devStartTime)
 	defer cancel()
 	tick := time.NewTicker(devPoll)
@@ -172,7 +202,7 @@ func (c *devCluster) waitComplete(ctx context.Context) error {
 		for _, n := range nodes {
 			a, err := (&endpoint{addr: n.http(), output: "table", timeout: devStartTime}).open()
 			if err != nil {
-				return err
+				return false, err
 			}
 			var s shard.Status
 			if err := a.get(wait, "/v1/cluster", &s); err == nil && s.Cluster.Initialised {
@@ -181,23 +211,23 @@ func (c *devCluster) waitComplete(ctx context.Context) error {
 			}
 		}
 		if ctx.Err() == nil && ready(&last, len(nodes)) {
-			return nil
+			return true, nil
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		case <-wait.Done():
 			switch {
 			case ctx.Err() != nil:
-				return context.Cause(ctx)
+				return false, context.Cause(ctx)
 			case !last.Cluster.Initialised:
-				return &fatalError{fmt.Errorf("no node belongs to a cluster after %v; the lines above may say why", devStartTime)}
+				return false, &fatalError{fmt.Errorf("no node belongs to a cluster after %v; the lines above may say why", devStartTime)}
 			}
 			c.out.line(fmt.Sprintf("the cluster is not complete after %v; 'kvorum status' says what is missing", devStartTime))
 			for _, w := range last.Warnings {
 				c.out.line("warning: " + w.Text)
 			}
-			return nil
+			return false, nil
 		case <-tick.C:
 		}
 	}
@@ -213,16 +243,19 @@ func ready(s *shard.Status, nodes int) bool {
 	return s.Cluster.Initialised && up >= nodes && s.Cluster.Health == shard.HealthOK
 }
 
-func (c *devCluster) printEndpoints(w io.Writer) {
+func (c *devCluster) printEndpoints(w io.Writer, complete bool) {
 	nodes := c.running()
 	if len(nodes) == 0 {
 		return
 	}
-	are := "nodes are"
+	are, up := "nodes are", "up"
 	if len(nodes) == 1 {
 		are = "node is"
 	}
-	fmt.Fprintf(w, "%d %s up; data in %s; Ctrl-C stops them\n\n", len(nodes), are, c.data)
+	if !complete {
+		up = "running, the cluster is not complete"
+	}
+	fmt.Fprintf(w, "%d %s %s; data in %s; Ctrl-C ends it\n\n", len(nodes), are, up, c.data)
 	for _, n := range nodes {
 		fmt.Fprintf(w, "  %s  HTTP http://%s  native TCP %s\n", n.name, n.http(), n.addrs[2])
 	}

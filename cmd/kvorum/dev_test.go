@@ -145,6 +145,16 @@ func TestDevLeave(t *testing.T) {
 	d.stop()
 	d.ends(0)
 
+	elsewhere := startLine(t, "dev", "--data", dir, "--nodes", "2", "--port", strconv.Itoa(base+devPortStep))
+	elsewhere.ends(exitFailed)
+	if said := elsewhere.said.String(); !strings.Contains(said, "--port "+strconv.Itoa(base)) {
+		t.Errorf("dev on other ports: %s", said)
+	}
+	fewer := devConfig{nodes: 2, data: dir, port: base, groups: 1}
+	if rest := fewer.notStarted(); len(rest) != 1 || rest[0].name != "node2" {
+		t.Errorf("--nodes 2 leaves out %v, want node2 alone", rest)
+	}
+
 	d = startLine(t, args...)
 	d.says("2 nodes are up")
 	line(0, "v", "get", "k")

@@ -39,22 +39,37 @@ func (n *devNode) member() bool {
 	return err == nil && len(found) > 0
 }
 
+func (d *devConfig) node(i int) *devNode {
+	n := &devNode{index: i, name: "node" + strconv.Itoa(i)}
+	n.data = filepath.Join(d.data, n.name)
+	port := d.port + devPortStep*i
+	for j := range n.addrs {
+		n.addrs[j] = "127.0.0.1:" + strconv.Itoa(port+j)
+	}
+	n.args = []string{
+		"serve", "--data", n.data, "--port", strconv.Itoa(port), "--name", n.name, "--log-level", "warn", "--if-new",
+	}
+	return n
+}
+
+// notStarted is the members in the data folder beyond --nodes.
+func (d *devConfig) notStarted() (rest []*devNode) {
+	for i := d.nodes; i < devMaxNodes; i++ {
+		if n := d.node(i); n.member() {
+			rest = append(rest, n)
+		}
+	}
+	return rest
+}
+
 // plan says how each node starts. Node 0 founds the cluster unless another node is a member already: a
 // node whose folder is gone joins the others, since a second cluster beside theirs is never meant.
 func (d *devConfig) plan() []*devNode {
 	env := shareEnv(os.Environ(), d.nodes, runtime.GOMAXPROCS(0))
 	nodes := make([]*devNode, d.nodes)
 	for i := range nodes {
-		n := &devNode{index: i, name: "node" + strconv.Itoa(i), env: env}
-		n.data = filepath.Join(d.data, n.name)
-		port := d.port + devPortStep*i
-		for j := range n.addrs {
-			n.addrs[j] = "127.0.0.1:" + strconv.Itoa(port+j)
-		}
-		n.args = []string{
-			"serve", "--data", n.data, "--port", strconv.Itoa(port), "--name", n.name, "--log-level", "warn", "--if-new",
-		}
-		nodes[i] = n
+		nodes[i] = d.node(i)
+		nodes[i].env = env
 	}
 	for i, n := range nodes {
 		var members []string

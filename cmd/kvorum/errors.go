@@ -106,7 +106,7 @@ func (e *apiError) Error() string {
 	}
 	switch e.Kind {
 	case "cluster-is-not-initialised":
-		text += fmt.Sprintf(": 'kvorum join MEMBER --addr %s' takes this node into one, 'kvorum serve --init' founds one", e.Addr)
+		text += fmt.Sprintf(": 'kvorum status --addr %s' says what to do", e.Addr)
 	case "no-leader-found", "no-quorum":
 		text += fmt.Sprintf(": 'kvorum status --addr %s' shows which nodes are missing", e.Addr)
 	}
