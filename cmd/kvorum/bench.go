@@ -54,6 +54,7 @@ func newBench(io stdio) *cobra.Command {
 		Example: "  kvorum bench --clients 50 --mix set\n  kvorum bench --mix get=9,set=1 --pipeline 16 --duration 30s",
 	}
 	e.bind(c.Flags(), io)
+	c.Flags().Lookup("timeout").Usage = "time that commands may take longer than --duration"
 	c.Flags().IntVar(&b.clients, "clients", 50, "concurrent clients, a connection to each node apiece")
 	c.Flags().IntVar(&b.pipeline, "pipeline", 1, "commands a client has in flight")
 	c.Flags().IntVar(&b.keys, "keys", 100_000, "number of keys")
@@ -132,6 +133,9 @@ func runBench(ctx context.Context, io stdio, e *endpoint, b benchConfig) error {
 		return &exitError{exitFailed, errors.New("no member has a native port")}
 	}
 	r := &benchRun{b: b, mix: mix, addrs: addrs, end: time.Now().Add(b.duration)}
+	// Commands that wait for nodes that are gone end with the run.
+	ctx, end := context.WithDeadline(ctx, r.end.Add(e.timeout))
+	defer end()
 	stop := r.progress(ctx, io.err)
 	hists, err := r.run(ctx)
 	stop()
@@ -266,7 +270,7 @@ func (r *benchRun) progress(ctx context.Context, w io.Writer) (stop func()) {
 				return
 			case <-tick.C:
 				n := r.done.Load()
-				fmt.Fprintf(w, "\r\033[K%d/s, %d done, %d failed, %v left", n-last, n, r.fails.Load(), time.Until(r.end).Round(time.Second))
+				fmt.Fprintf(w, "\r\033[K%d/s, %d done, %d failed, %v left", n-last, n, r.fails.Load(), max(0, time.Until(r.end).Round(time.Second)))
 				last = n
 			}
 		}
