@@ -42,7 +42,15 @@ type walFile struct {
 	end     int64     // behind the last append through this handle, 0 = none
 	unborn  bool      // the next sync is the segment's first, or may be
 	attempt uint64    // which opening of the log opened it
+	// paid is how many bytes are preallocated, zeroed up to where those behind the log are written: a
+	// sync of bytes that were only reserved makes the file system write its journal too.
+	paid, zeroed int64
 }
+
+// zeroAhead is how many bytes are written as zeros at a time, ahead of the appends.
+const zeroAhead = 256 << 10
+
+var zeroes [zeroAhead]byte
 
 func (v *walFS) ListDir(string) ([]string, error) { return v.fs.ReadDir(v.dir) }
 
@@ -67,7 +75,10 @@ func (v *walFS) OpenWriter(_, name string) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.f.Preallocate(v.reserve); err != nil && !isSpace(err) {
+	switch err := f.f.Preallocate(v.reserve); {
+	case err == nil:
+		f.paid = v.reserve
+	case !isSpace(err):
 		_ = f.Close()
 		return nil, err
 	}
@@ -165,7 +176,9 @@ func (f *walFile) create() error {
 	name := path.Join(f.v.dir, f.name)
 	h, err := f.v.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
-		if err = h.Preallocate(f.size); err != nil && isSpace(err) {
+		if err = h.Preallocate(f.size); err == nil {
+			f.paid = f.size
+		} else if isSpace(err) {
 			err = h.Truncate(0) // a part may have been reserved
 		}
 		if err == nil {
@@ -194,12 +207,29 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)
 	if err == nil {
 		f.end = off + int64(n)
-		return n, nil
+		return n, f.zero()
 	}
 	if isSpace(err) {
 		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return n, err
+}
+
+// zero writes zeros behind the last append, up to the next multiple of zeroAhead and within what is paid
+// for. Whoever reads them meets what was there before.
+func (f *walFile) zero() error {
+	if f.end <= f.zeroed {
+		return nil
+	}
+	f.zeroed = min((f.end+zeroAhead-1)/zeroAhead*zeroAhead, f.paid)
+	if f.zeroed <= f.end {
+		return nil
+	}
+	_, err := f.f.WriteAt(zeroes[:f.zeroed-f.end], f.end)
+	if err != nil && isSpace(err) {
+		f.paid, err = 0, nil // the file system pays for every write anew
+	}
+	return err
 }
 
 // Sync ends an append. The first one of a segment also makes its name durable, and then marks it
