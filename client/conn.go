@@ -66,7 +66,7 @@ func (c *Conn) Do(ctx context.Context, cmd Cmd) (Value, error) {
 	if cmd.stale {
 		q.Consistency = wire.Stale
 	}
-	return settled(c.do(ctx, &q, c.timeout))
+	return settled(c.do(ctx, &q, time.Now(), c.timeout))
 }
 
 // Send puts a command behind those not yet flushed.
@@ -80,7 +80,7 @@ func (c *Conn) Send(cmd Cmd) error {
 
 // Flush sends what Send gathered.
 func (c *Conn) Flush(ctx context.Context) error {
-	stop, err := c.begin(ctx, c.timeout)
+	stop, err := c.begin(ctx, time.Now(), c.timeout)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *Conn) Receive(ctx context.Context) (Value, error) {
 	}
 	stop := func() bool { return true }
 	if err == nil {
-		if stop, err = c.begin(ctx, c.timeout); err != nil {
+		if stop, err = c.begin(ctx, time.Now(), c.timeout); err != nil {
 			a.err = err
 			return settled(a)
 		}
@@ -142,7 +142,7 @@ func settled(a answer) (Value, error) {
 }
 
 // do is Do before its answer is worded. Commands sent by Send must be answered before.
-func (c *Conn) do(ctx context.Context, q *wire.Request, left time.Duration) (a answer) {
+func (c *Conn) do(ctx context.Context, q *wire.Request, now time.Time, left time.Duration) (a answer) {
 	if c.broken == nil && c.nextID <= c.lastID {
 		a.err = fmt.Errorf("%w: commands await answers", ErrProtocol)
 		return a
@@ -150,7 +150,7 @@ func (c *Conn) do(ctx context.Context, q *wire.Request, left time.Duration) (a a
 	if a.err = c.append(q); a.err != nil {
 		return a
 	}
-	stop, err := c.begin(ctx, left)
+	stop, err := c.begin(ctx, now, left)
 	if err != nil {
 		c.broken, a.err = err, err // the request is in out
 		return a
@@ -186,14 +186,13 @@ func fits(q *wire.Request, w *wire.Welcome) error {
 
 // begin arms the deadline and the context. Deadlines are moved only when a quarter of the time is
 // gone, so that most calls need none of it.
-func (c *Conn) begin(ctx context.Context, timeout time.Duration) (stop func() bool, err error) {
+func (c *Conn) begin(ctx context.Context, now time.Time, timeout time.Duration) (stop func() bool, err error) {
 	if c.broken != nil {
 		return nil, c.broken
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	now := time.Now()
 	until := now.Add(timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		until = d

@@ -36,6 +36,8 @@ type request struct {
 	safe bool
 	// noRetry: one try is all there is.
 	noRetry bool
+	// now is when the present try began: the clock is read once a try.
+	now time.Time
 	// end is when the call's time is over; ctxEnd says that it is the context's deadline.
 	end      time.Time
 	ctxEnd   bool
@@ -64,12 +66,12 @@ func (c *Client) prepare(ctx context.Context, r *request, cmd Cmd) {
 	if cmd.stale {
 		r.q.Consistency = wire.Stale
 	}
-	now := time.Now()
-	r.end = now.Add(c.o.timeout)
+	r.now = time.Now()
+	r.end = r.now.Add(c.o.timeout)
 	if d, ok := ctx.Deadline(); ok {
 		r.end, r.ctxEnd = d, true
 	}
-	if last := now.Add(maxCall); r.end.After(last) {
+	if last := r.now.Add(maxCall); r.end.After(last) {
 		r.end, r.ctxEnd = last, false
 	}
 	row := wire.Lookup(cmd.op)
@@ -101,7 +103,7 @@ func (c *Client) run(ctx context.Context, r *request) (Value, error) {
 			r.q.Token.Seq |= wire.TokenAgain
 		}
 		v := c.view.Load()
-		n := v.choose(r, time.Now())
+		n := v.choose(r, r.now)
 		a := c.try(ctx, r, n)
 		value, delay, err, done := c.judge(r, v, n, &a)
 		if done {
@@ -115,12 +117,15 @@ func (c *Client) run(ctx context.Context, r *request) (Value, error) {
 
 // over returns the error of a call whose time is over.
 func (c *Client) over(ctx context.Context, r *request) error {
+	if r.attempts > 0 {
+		r.now = time.Now()
+	}
 	switch {
 	case ctx.Err() != nil:
 		r.err = withCause(context.Cause(ctx), r.err)
 	case c.ctx.Err() != nil:
 		r.err = ErrClosed
-	case !time.Now().Before(r.end):
+	case !r.now.Before(r.end):
 		r.err = withCause(r.timeout(), r.err)
 	default:
 		return nil
@@ -167,7 +172,7 @@ func (c *Client) sleep(ctx context.Context, r *request, d time.Duration) error {
 // two, so that requests of many callers share their way through it.
 func (c *Client) budget(r *request) time.Duration {
 	r.attempts++
-	left := time.Until(r.end)
+	left := r.end.Sub(r.now)
 	if r.safe && !r.noRetry {
 		left = min(left, c.o.attemptTimeout)
 	}
@@ -182,7 +187,7 @@ func (c *Client) try(ctx context.Context, r *request, n *node) (a answer) {
 	left := c.budget(r)
 	if c.o.exclusive > 0 {
 		if conn := n.alone(ctx); conn != nil {
-			a = conn.do(ctx, &r.q, left)
+			a = conn.do(ctx, &r.q, r.now, left)
 			own(&a.value)
 			n.giveBack(conn)
 			return a

@@ -34,7 +34,7 @@ func (c *Client) Go(ctx context.Context, cmd Cmd) *Future {
 		return f
 	}
 	f.v = c.view.Load()
-	f.n = f.v.choose(&f.r, time.Now())
+	f.n = f.v.choose(&f.r, f.r.now)
 	m := f.n.ready()
 	if m == nil {
 		f.later(0)

@@ -54,8 +54,9 @@ func (p *Pipeline) Do(ctx context.Context, cmd Cmd) *Future {
 		slot = int32(f.r.slot)
 	}
 	f.v = p.c.view.Load()
-	f.n = f.v.choose(&f.r, time.Now())
+	f.n = f.v.choose(&f.r, f.r.now)
 	m, err := f.n.shared(ctx, 0)
+	f.r.now = time.Now() // a connection may have been made
 	if err != nil {
 		f.k.answer = answer{err: err}
 		f.arrived(&f.k)
