@@ -114,7 +114,8 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h.mu.subscribers = make(map[*session2]struct{})
 	h.stopWatch = cfg.Router.Watch(h.changed)
-	h.wg.Go(h.push)
+	present := h.version.Load()
+	h.wg.Go(func() { h.push(present) })
 	return h, nil
 }
 

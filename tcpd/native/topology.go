@@ -70,9 +70,8 @@ func (h *Handler) changed(m *shard.Map) {
 	}
 }
 
-// push tells subscribers of changes, several changes at once when they come fast.
-func (h *Handler) push() {
-	told := uint64(0)
+// push tells subscribers of changes behind the version told, several changes at once when they come fast.
+func (h *Handler) push(told uint64) {
 	for {
 		select {
 		case <-h.kick:

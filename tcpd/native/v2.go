@@ -111,16 +111,18 @@ func (s *session2) hello(ctx context.Context, in []byte) (n int, err error) {
 		return n, tcpd.ErrEnd
 	}
 	s.features = hello.Features & grantable
+	known := s.h.version.Load()
 	w.Version, w.Features = wire.Version2, s.features
 	if err := s.out.send(wire.AppendWelcome(nil, &w)); err != nil {
 		return n, err
 	}
-	s.begin()
+	s.begin(known)
 	return n, nil
 }
 
-// begin makes the session what the features say.
-func (s *session2) begin() {
+// begin makes the session what the features say. What became news since the version known, before the
+// client was welcome, is told here: nobody else saw a subscriber then.
+func (s *session2) begin(known uint64) {
 	s.welcomed = true
 	if s.features&wire.FeatureConcurrent != 0 {
 		s.many = newConcurrent(s)
@@ -132,6 +134,9 @@ func (s *session2) begin() {
 	s.mu.subscribed = true
 	s.mu.Unlock()
 	s.h.subscribe(s)
+	if v := s.h.version.Load(); v != known {
+		s.offer(wire.AppendPush(nil, wire.Push{Kind: wire.PushTopology, Version: v}))
+	}
 	if s.c.Draining() {
 		s.drain()
 	}
