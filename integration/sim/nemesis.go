@@ -141,9 +141,13 @@ func (m *nemesis) oneWay(ctx context.Context) {
 	m.c.world.HealAll()
 }
 
+// delay makes one direction slow. Leaders that change meanwhile learn of their successor late.
 func (m *nemesis) delay(ctx context.Context) {
 	a, b := m.pair()
 	m.c.world.SetDelay(a.name, b.name, m.some(0, 100*time.Millisecond), m.some(0, 200*time.Millisecond))
+	if m.opt.Faults.Transfer {
+		m.transfer(ctx)
+	}
 	pause(ctx, m.some(500*time.Millisecond, 3*time.Second))
 	m.c.world.SetDelay(a.name, b.name, 200*time.Microsecond, 300*time.Microsecond)
 }

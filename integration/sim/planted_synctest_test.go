@@ -22,8 +22,8 @@ func TestPlanted(t *testing.T) {
 		favour     func(*Options)
 	}{
 		{"local-read", "a read without the fence", func(o *Options) {
-			o.Faults = Faults{Cut: true, OneWay: true, Pause: true}
-			o.FaultGap = 300 * time.Millisecond
+			o.Faults = Faults{Transfer: true, Delay: true}
+			o.FaultGap, o.Groups = 300*time.Millisecond, 1
 		}},
 		{"no-sync", "an acknowledged append that was never synced", nil},
 		{"no-dedupe", "a session that executes a repeated sub-batch", nil},
