@@ -20,9 +20,9 @@ func upkeepRows() []Spec {
 		row(OpDrop, "DROP", 3),
 		row(OpLimit, "LIMIT", 4),
 		row(OpDefaultTTL, "DEFAULTTTL", 2),
-		row(OpImportBegin, "IMPORTBEGIN", 2),
+		row(OpImportBegin, "IMPORT.BEGIN", 2),
 		grows(row(OpImport, "IMPORT", 7)),
-		row(OpImportEnd, "IMPORTEND", 3),
+		row(OpImportEnd, "IMPORT.END", 3),
 	}
 }
 
