@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted import kills saturate bench-etcd build
+.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate bench-etcd build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -40,6 +40,9 @@ sim: ## N virtual-time seeds from SEED
 
 planted: ## every planted bug must be caught
 	$(GO) test -tags planted ./integration/sim -count=1 -timeout 2h -run TestPlanted -v
+
+powercuts: ## cut the power of both log stores: in memory, and of an ext4 on a loop device (root)
+	$(GO) test ./raftnode/logstore -count=1 -run 'PowerCuts' -v
 
 import: build ## import the Go tree, kill 30 leaders, compare every byte
 	$(GO) run ./integration/cmd/importcheck -bin bin/kvorum

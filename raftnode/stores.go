@@ -28,20 +28,26 @@ type stores struct {
 	close  func() error
 }
 
-// openStores opens a replica's files. One that was here before must still have its vote: without it
-// the replica could vote twice in a term.
+// openStores opens a replica's files. One that was here before must still have its log, or it has
+// forgotten what it acknowledged, and its vote, or it could vote twice in a term.
 func (g *Group) openStores(startedBefore bool) (stores, error) {
 	var s stores
 	var err error
 	if err := g.checkLogStore(); err != nil {
 		return stores{}, err
 	}
-	opts := logstore.Options{SegmentBytes: g.n.cfg.SegmentBytes, Fatal: g.n.fatal, Logger: g.log, Rand: g.n.h.Rand}
+	opts := logstore.Options{
+		SegmentBytes: g.n.cfg.SegmentBytes, MustExist: startedBefore,
+		Fatal: g.n.fatal, Logger: g.log, Rand: g.n.h.Rand,
+	}
 	switch g.n.cfg.LogStore {
 	case LogStoreBolt:
 		s.logs, err = logstore.OpenBolt(path.Join(g.dir, boltName), opts)
 	default:
 		s.logs, err = logstore.OpenWAL(g.n.h.FS, path.Join(g.dir, walName), opts)
+	}
+	if _, ok := errors.AsType[*logstore.DamageError](err); ok {
+		err = fmt.Errorf("%w: %w", ErrDataLost, err)
 	}
 	if err != nil {
 		return stores{}, err

@@ -34,6 +34,9 @@ type Options struct {
 	// TailBytes bounds the newest entries held in memory, from which a leader replicates without
 	// reading its disk; 0 = DefaultTailBytes. The newest entry is held whatever its size.
 	TailBytes int64
+	// MustExist makes the opening of a log that is not there fail with a DamageError instead of making
+	// it: for a replica that is known to have been here before.
+	MustExist bool
 	// Fatal is called once when the store is poisoned: the process should stop. It runs on the
 	// goroutine that met the error and must be quick; nil = none.
 	Fatal func(error)

@@ -60,12 +60,15 @@ type metaRecord struct {
 
 var _ types.MetaStore = (*walMeta)(nil)
 
-// openMeta opens the list of segments in dir, making it when there is none.
-func openMeta(fs host.FS, dir string, rand io.Reader) (*walMeta, error) {
+// openMeta opens the list of segments in dir, making it when there is none and none must be there.
+func openMeta(fs host.FS, dir string, opts Options) (*walMeta, error) {
 	m := &walMeta{fs: fs, path: path.Join(dir, metaName)}
 	_, err := fs.Stat(m.path)
 	if errors.Is(err, os.ErrNotExist) {
-		err = m.create(rand)
+		if opts.MustExist {
+			return nil, damaged(m.path, "it is missing")
+		}
+		err = m.create(opts.Rand)
 	}
 	if err == nil {
 		m.f, err = fs.OpenFile(m.path, os.O_RDWR, 0)

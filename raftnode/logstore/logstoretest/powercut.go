@@ -19,6 +19,9 @@ type Power interface {
 	// Arm cuts the power at a moment soon, which may come in the middle of any call. cut is true from
 	// just before.
 	Arm(rng *rand.Rand) (cut *atomic.Bool)
+	// Exact tells that a cut is one moment to all calls. Without it a call that returns behind the cut
+	// returns to nobody: a machine without power answers no one, so what it says does not count.
+	Exact() bool
 	// Cut cuts the power now, unless that has happened.
 	Cut() error
 	// Restore gives the disk back as a machine that starts finds it. All stores on it are closed.
@@ -40,7 +43,7 @@ func PowerCuts(t *testing.T, power Power, subs []Subject, cuts int, seed uint64)
 	lives := make([]*life, len(subs))
 	for i, sub := range subs {
 		b := &bench{sub: sub, m: newModel()}
-		lives[i] = &life{b: b, may: []*model{b.m}}
+		lives[i] = &life{b: b, exact: power.Exact(), may: []*model{b.m}}
 	}
 	var sum tally
 	for cut := range cuts {
@@ -104,11 +107,12 @@ func (a *tally) add(b tally) {
 // life is one log from one power cut to the next. It belongs to one goroutine at a time.
 type life struct {
 	tally
-	b   *bench
-	rng *rand.Rand
-	off *atomic.Bool
-	may []*model // what the log may hold
-	bad error    // what went wrong while there was power
+	b     *bench
+	rng   *rand.Rand
+	off   *atomic.Bool
+	exact bool     // see Power
+	may   []*model // what the log may hold
+	bad   error    // what went wrong while there was power
 }
 
 func (l *life) run() {
@@ -123,7 +127,7 @@ func (l *life) run() {
 		}
 		o := l.draw()
 		after, err := o.run(l.b)
-		if err != nil {
+		if err != nil || !l.exact && l.off.Load() {
 			l.inFlight++
 			l.may = append(l.may, after)
 			l.fail(o.name+": ", err)
@@ -153,7 +157,10 @@ func (l *life) open() error {
 	for _, m := range l.may {
 		err := m.diff(s)
 		if err == nil {
-			l.b.m, l.may = m, []*model{m}
+			l.b.m = m
+			if l.exact || !l.off.Load() {
+				l.may = []*model{m}
+			}
 			return nil
 		}
 		errs = append(errs, err)
@@ -200,6 +207,9 @@ func (p *MemPower) Arm(rng *rand.Rand) *atomic.Bool {
 	return p.cut
 }
 
+// Exact implements Power.
+func (p *MemPower) Exact() bool { return true }
+
 // Cut implements Power.
 func (p *MemPower) Cut() error {
 	p.Disk.OnStep(nil)
@@ -214,4 +224,3 @@ func (p *MemPower) Restore() error {
 	p.cut = new(atomic.Bool)
 	return nil
 }
-
