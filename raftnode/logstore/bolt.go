@@ -196,9 +196,9 @@ func (b *boltLog) get(index uint64, l *raft.Log) error {
 	// raft-boltdb decodes over what it is given, so it is given nothing.
 	*l = raft.Log{}
 	if err := b.guard(func() error { return b.db.GetLog(index, l) }); err != nil {
-		return err
+		return b.named(err)
 	}
-	return unseal(l)
+	return b.named(unseal(l))
 }
 
 func (b *boltLog) append(logs []*raft.Log) error {
@@ -206,11 +206,19 @@ func (b *boltLog) append(logs []*raft.Log) error {
 	for i, l := range logs {
 		sealed[i] = seal(l)
 	}
-	return b.guard(func() error { return boltError(b.db.StoreLogs(sealed)) })
+	return b.named(b.guard(func() error { return boltError(b.db.StoreLogs(sealed)) }))
 }
 
 func (b *boltLog) remove(lo, hi uint64) error {
-	return b.guard(func() error { return boltError(b.db.DeleteRange(lo, hi)) })
+	return b.named(b.guard(func() error { return boltError(b.db.DeleteRange(lo, hi)) }))
+}
+
+// named says which file an error is about; bbolt does not always.
+func (b *boltLog) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", b.path, err)
 }
 
 // seal is the entry as bbolt keeps it: its checksum is the end of its extensions.
