@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate bench-etcd build
+.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate bench-etcd bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -55,3 +55,6 @@ saturate: build ## ten minutes of full load without an election
 
 bench-etcd: build ## beside etcd, five alternating runs
 	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum $(ARGS)
+
+bench-logs: ## 8 groups with wal beside 8 groups with bolt, seven alternating runs
+	$(GO) run ./integration/cmd/logbench $(ARGS)
