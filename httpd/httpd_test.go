@@ -40,25 +40,30 @@ func (n *fakeNode) Snapshot(context.Context) error       { return n.err }
 func (n *fakeNode) Digest(context.Context) ([]shard.ReplicaDigest, error) {
 	return []shard.ReplicaDigest{}, n.err
 }
+
 func (n *fakeNode) Save(ctx context.Context, w io.Writer) error {
 	if n.save == nil {
 		return n.err
 	}
 	return n.save(ctx, w)
 }
+
 func (n *fakeNode) Restore(ctx context.Context, r io.Reader, o shard.RestoreOptions) error {
 	if n.restore == nil {
 		return n.err
 	}
 	return n.restore(ctx, r, o)
 }
+
 func (n *fakeNode) CancelRestore(context.Context) error { return n.err }
+
 func (n *fakeNode) Compare(ctx context.Context) (shard.Comparison, error) {
 	if n.compare == nil {
 		return shard.Comparison{Verdict: shard.VerdictEqual, Groups: []shard.GroupComparison{}}, n.err
 	}
 	return n.compare(ctx)
 }
+
 func (n *fakeNode) TransferLeader(context.Context, uint32, string) error { return n.err }
 
 type fixture struct {
