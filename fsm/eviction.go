@@ -8,14 +8,26 @@ import (
 	"github.com/kvorum/kvorum/store"
 )
 
-// full tells whether growing commands are refused now: over the limit, and nobody may be evicted. Under a
-// policy that evicts, the proposer makes room instead. A function of replicated state alone.
+// full tells whether growing commands are refused now: over the limit, and nobody may be evicted; or over the
+// ceiling. Under a policy that evicts, the proposer makes room instead. A function of replicated state alone.
 func (k *Keyspace) full(set *settings) bool {
-	if set.maxMemory == 0 || k.st.Totals().LogicalBytes <= set.maxMemory {
+	if set.maxMemory == 0 {
 		return false
+	}
+	over := k.st.Totals().LogicalBytes - set.maxMemory
+	switch {
+	case over <= 0:
+		return false
+	case over > set.overshoot():
+		return true
 	}
 	return set.policy == store.NoEviction || set.policy.Volatile() && k.st.NextDeadline() == 0
 }
+
+// overshoot is how far memory may be over its limit under a policy that evicts. The proposer makes room for
+// what it expects, and what comes besides goes with the next entry; but a few bytes of SETRANGE grow a value
+// to its largest size, and an entry holds thousands of them.
+func (set *settings) overshoot() int64 { return set.maxMemory/8 + int64(set.limits.MaxValue) }
 
 // evict removes a victim whose version still matches.
 func (k *Keyspace) evict(v *Victim) {
@@ -30,8 +42,17 @@ func (k *Keyspace) evict(v *Victim) {
 	}
 }
 
-// maxPlanned bounds the victims remembered as named.
-const maxPlanned = 4 * store.MaxVictims
+const (
+	// maxEntryVictims bounds the victims of one entry: twice as many as an entry can make new keys, so that
+	// evictions keep up, and come back to a limit that was lowered.
+	maxEntryVictims = 16 * store.MaxVictims
+	// maxVictimBytes bounds their keys, but for the last, in bytes: twice those of an entry's commands.
+	maxVictimBytes = 512 << 10
+	// maxSamples bounds the looks around for one entry's victims.
+	maxSamples = 24
+	// maxPlanned bounds the victims remembered as named.
+	maxPlanned = 4 * maxEntryVictims
+)
 
 // plannedVictims remembers, on the leader, who was named and is not gone yet, so that nobody is named
 // twice. Versions are unique in a slot. It is a hint: victims whose entry was lost stay out until the
@@ -90,21 +111,33 @@ func (k *Keyspace) PlanEvictions(growth int64) []Victim {
 		return nil // frozen slots evict nobody
 	}
 	over := k.st.Totals().LogicalBytes + growth - set.maxMemory
-	if over <= 0 {
-		return nil
+	var victims []Victim
+	size := 0
+	for range maxSamples {
+		if over <= 0 || len(victims) >= maxEntryVictims || size >= maxVictimBytes {
+			break
+		}
+		found := k.st.Sample(store.SampleRequest{
+			Policy:  set.policy,
+			Bytes:   over,
+			Tick:    k.tick.Load(),
+			Seed:    k.planned.nextRound(),
+			Exclude: func(slot uint16, _ []byte, version uint64) bool { return k.planned.has(slot, version) },
+		})
+		if len(found) == 0 {
+			break
+		}
+		from := len(victims)
+		for _, f := range found {
+			if size >= maxVictimBytes {
+				break
+			}
+			victims = append(victims, Victim{Slot: f.Slot, Key: f.Key, Version: f.Version, Bytes: f.Bytes})
+			size += len(f.Key)
+			over -= f.Bytes
+		}
+		k.planned.add(victims[from:])
 	}
-	found := k.st.Sample(store.SampleRequest{
-		Policy:  set.policy,
-		Bytes:   over,
-		Tick:    k.tick.Load(),
-		Seed:    k.planned.nextRound(),
-		Exclude: func(slot uint16, _ []byte, version uint64) bool { return k.planned.has(slot, version) },
-	})
-	victims := make([]Victim, len(found))
-	for i, f := range found {
-		victims[i] = Victim{Slot: f.Slot, Key: f.Key, Version: f.Version, Bytes: f.Bytes}
-	}
-	k.planned.add(victims)
 	return victims
 }
 

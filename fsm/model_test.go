@@ -250,8 +250,13 @@ func (m *model) full() bool {
 	if m.maxMemory == 0 {
 		return false
 	}
-	if _, _, _, logical := m.sizes(); logical <= m.maxMemory {
+	_, _, _, logical := m.sizes()
+	if logical <= m.maxMemory {
 		return false
+	}
+	// Evictions come with the next entry; what one entry may add before is bounded.
+	if logical > m.maxMemory+m.maxMemory/8+int64(m.maxValue) {
+		return true
 	}
 	return m.policy == "noeviction" || strings.HasPrefix(m.policy, "volatile-") && m.nextDeadline() == 0
 }
