@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/raftnode/logstore"
 	"github.com/kvorum/kvorum/snapshots"
 )
 
@@ -67,9 +68,17 @@ func (n *Node) publish(group uint32, g *Group) {
 func (n *Node) StartGroup(cfg GroupConfig) (*Group, error) {
 	g, err := n.startGroup(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("raftnode: start group %d: %w", cfg.Group, err)
+		return nil, fmt.Errorf("raftnode: start group %d: %w", cfg.Group, advise(err))
 	}
 	return g, nil
+}
+
+// advise adds to an error about lost data what to do, unless it says so already.
+func advise(err error) error {
+	if _, said := errors.AsType[*logstore.DamageError](err); said || !errors.Is(err, ErrDataLost) {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, logstore.Advice)
 }
 
 func (n *Node) startGroup(cfg GroupConfig) (*Group, error) {
@@ -170,7 +179,7 @@ func (g *Group) found(record catalogRecord, snapshot uint64) error {
 	empty := last == 0 && snapshot == 0
 	if record.Started {
 		if empty {
-			return ErrDataLost
+			return fmt.Errorf("%w: this founder's log is empty", ErrDataLost)
 		}
 		return nil
 	}

@@ -30,8 +30,8 @@ var (
 	ErrNoVoteTerm = errors.New("logstore: candidate without a vote term")
 )
 
-// damageAdvice is the end of every DamageError.
-const damageAdvice = "this replica must not go on from it: " +
+// Advice says what to do about lost or damaged data; every DamageError ends in it.
+const Advice = "this replica must not go on from it: " +
 	"put back the disk as it was before the damage, or remove this node from the cluster, wipe its data folder and join it as a new node"
 
 // DamageError tells of a file whose acknowledged content is gone or changed. It is not the trace of
@@ -44,7 +44,7 @@ type DamageError struct {
 }
 
 func (e *DamageError) Error() string {
-	return fmt.Sprintf("logstore: %s is damaged: %s; %s", e.Path, e.What, damageAdvice)
+	return fmt.Sprintf("logstore: %s is damaged: %s; %s", e.Path, e.What, Advice)
 }
 
 func damaged(path, format string, args ...any) error {
