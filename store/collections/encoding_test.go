@@ -5,7 +5,6 @@ package collections
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -92,14 +91,82 @@ func TestHashPartsRoundTrip(t *testing.T) {
 	})
 }
 
+// Goal and method: as for lists.
+func TestSetPartsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := &setHolder{edit: NewSetEdit(testHasher())}
+		h.change(false, func(e *SetEdit) {
+			h.step(t, e, rapid.Bool().Draw(t, "small"))
+			e.Add([]byte("at least one"))
+			h.model.set("at least one", "")
+		})
+		max := rapid.IntRange(0, 3000).Draw(t, "max")
+		e := NewSetEdit(testHasher())
+		e.Begin(nil, false)
+		pieces := parts(h.set().Len(), max, h.set().AppendPart)
+		for _, p := range pieces {
+			if n, err := e.Load(append(bytes.Clone(p), "behind"...)); err != nil || n != len(p) {
+				t.Fatalf("Load = %d of %d, %v", n, len(p), err)
+			}
+		}
+		if err := sameSet(e.Set(), h.model); err != nil {
+			t.Fatal(err)
+		}
+		if e.Set().Sum() != h.set().Sum() {
+			t.Fatal("the sums differ")
+		}
+		if again := parts(e.Len(), max, e.Set().AppendPart); !bytes.Equal(bytes.Join(again, nil), bytes.Join(pieces, nil)) {
+			t.Fatal("the pieces differ")
+		}
+	})
+}
+
+// Goal and method: as for lists.
+func TestZSetPartsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := &zsetHolder{edit: NewZSetEdit(testHasher())}
+		h.change(false, func(e *ZSetEdit) {
+			h.step(t, e)
+			e.Add([]byte("at least one"), -7)
+			h.model.add("at least one", -7)
+		})
+		max := rapid.IntRange(0, 3000).Draw(t, "max")
+		e := NewZSetEdit(testHasher())
+		e.Begin(nil, false)
+		pieces := parts(h.set().Len(), max, h.set().AppendPart)
+		for _, p := range pieces {
+			if n, err := e.Load(append(bytes.Clone(p), "behind"...)); err != nil || n != len(p) {
+				t.Fatalf("Load = %d of %d, %v", n, len(p), err)
+			}
+		}
+		if err := sameZSet(e.ZSet(), h.model); err != nil {
+			t.Fatal(err)
+		}
+		if again := parts(e.Len(), max, e.ZSet().AppendPart); !bytes.Equal(bytes.Join(again, nil), bytes.Join(pieces, nil)) {
+			t.Fatal("the pieces differ")
+		}
+		_, packed, large := e.End()
+		if (ZSet{packed, large}).Sum() != h.set().Sum() {
+			t.Fatal("the sums differ")
+		}
+	})
+}
+
 type loader interface{ Load([]byte) (int, error) }
 
 func newLoaders() map[string]loader {
-	l, h := new(ListEdit), NewHashEdit(testHasher())
+	l, h, s, z := new(ListEdit), NewHashEdit(testHasher()), NewSetEdit(testHasher()), NewZSetEdit(testHasher())
 	l.Begin(nil, false)
 	h.Begin(nil, false)
-	return map[string]loader{"list": l, "hash": h}
+	s.Begin(nil, false)
+	z.Begin(nil, false)
+	return map[string]loader{"list": l, "hash": h, "set": s, "zset": z}
 }
+
+const (
+	one = "\x00\x00\x00\x00\x00\x00\xf0\x3f" // scores
+	two = "\x00\x00\x00\x00\x00\x00\x00\x40"
+)
 
 // Goal: what AppendPart does not write is refused. Method: a table of pieces with one fault each.
 func TestLoadRefuses(t *testing.T) {
@@ -125,6 +192,22 @@ func TestLoadRefuses(t *testing.T) {
 		{"a packed hash over its limits", "hash", []string{"\x00\x01\x01a\x41" + strings.Repeat("v", 65)}},
 		{"pieces of both forms", "hash", []string{"\x00\x01\x01a\x01b", "\x01\x01\x01c\x01b"}},
 		{"pieces of both forms, the first large", "hash", []string{"\x01\x01\x01a\x01b", "\x00\x01\x01c\x01b"}},
+		{"an unknown form of a set", "set", []string{"\x02\x01\x01a"}},
+		{"no members", "set", []string{"\x01\x00"}},
+		{"a member met twice", "set", []string{"\x00\x02\x01a\x01a"}},
+		{"a member met twice in a large set", "set", []string{"\x01\x02\x01a\x01a"}},
+		{"a packed set over its limits", "set", []string{"\x00\x01\x41" + strings.Repeat("m", 65)}},
+		{"pieces of both forms of a set", "set", []string{"\x00\x01\x01a", "\x01\x01\x01b"}},
+		{"no scored members", "zset", []string{"\x00"}},
+		{"a score cut short", "zset", []string{"\x01" + one[:7]}},
+		{"a score without member", "zset", []string{"\x01" + one}},
+		{"a score that is NaN", "zset", []string{"\x01\x01\x00\x00\x00\x00\x00\xf8\x7f\x01a"}},
+		{"a score that is -0", "zset", []string{"\x01\x00\x00\x00\x00\x00\x00\x00\x80\x01a"}},
+		{"members out of order", "zset", []string{"\x02" + one + "\x01b" + one + "\x01a"}},
+		{"one member twice at one score", "zset", []string{"\x02" + one + "\x01a" + one + "\x01a"}},
+		{"one member twice", "zset", []string{"\x02" + one + "\x01a" + two + "\x01a"}},
+		{"scores out of order", "zset", []string{"\x02" + two + "\x01a" + one + "\x01b"}},
+		{"scores out of order in the next piece", "zset", []string{"\x01" + two + "\x01a", "\x01" + one + "\x01b"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := newLoaders()[c.kind]
@@ -136,65 +219,4 @@ func TestLoadRefuses(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzListLoad: a piece that loads is the one that its list writes.
-func FuzzListLoad(f *testing.F) {
-	f.Add([]byte("\x02\x01a\x00"))
-	f.Add(append([]byte("\x81\x01"), make([]byte, 129)...))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var e ListEdit
-		e.Begin(nil, false)
-		n, err := e.Load(data)
-		if err != nil {
-			if !errors.Is(err, ErrCorrupt) {
-				t.Fatal(err)
-			}
-			return
-		}
-		if got, _ := e.List().AppendPart(nil, 0, 1<<30); !bytes.Equal(got, data[:n]) {
-			t.Fatalf("%x became %x", data[:n], got)
-		}
-		sum := e.List().Sum()
-		if _, p, l := e.End(); (List{p, l}).Sum() != sum {
-			t.Fatal("End changed the sum")
-		}
-	})
-}
-
-// FuzzHashLoad: a packed piece that loads is the one that its hash writes; a large one is it in order.
-func FuzzHashLoad(f *testing.F) {
-	f.Add([]byte("\x00\x02\x01a\x01b\x00\x00"))
-	f.Add([]byte("\x01\x02\x01a\x01b\x00\x00"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		e := NewHashEdit(testHasher())
-		e.Begin(nil, false)
-		n, err := e.Load(data)
-		if err != nil {
-			if !errors.Is(err, ErrCorrupt) {
-				t.Fatal(err)
-			}
-			return
-		}
-		got, _ := e.Hash().AppendPart(nil, 0, 1<<30)
-		if !e.Large() && !bytes.Equal(got, data[:n]) || len(got) != n {
-			t.Fatalf("%x became %x", data[:n], got)
-		}
-		again := NewHashEdit(testHasher())
-		again.Begin(nil, false)
-		if _, err := again.Load(got); err != nil || again.Hash().Sum() != e.Hash().Sum() {
-			t.Fatal("it does not come back", err)
-		}
-	})
-}
-
-func ExampleListEdit() {
-	var e ListEdit
-	e.Begin(nil, false)
-	e.PushBack([]byte("b"))
-	e.PushFront([]byte("a"))
-	_, packed, _ := e.End()
-	l := PackedList(packed)
-	fmt.Printf("%s %s of %d\n", l.Index(0), l.Index(1), l.Len())
-	// Output: a b of 2
 }
