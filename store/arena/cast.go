@@ -26,6 +26,6 @@ func Int64s(block []byte) []int64 {
 
 // Counter is the number at p[0:4], where p begins at a multiple of 4 within a block.
 func Counter(p []byte) *atomic.Uint32 {
-	_ = p[3]
+	p = p[:4]
 	return (*atomic.Uint32)(unsafe.Pointer(unsafe.SliceData(p)))
 }

@@ -105,6 +105,8 @@ func (a *Arena) checkSlabs(c *chunk, slabs map[int]uint32, blocks, pages, capaci
 			return 0, fmt.Errorf("slab %d: room %d, %d bits", i, s.room, room)
 		case room == int(s.blocks) && !current:
 			return 0, fmt.Errorf("slab %d: empty and kept", i)
+		case s.linked != (c.open[i/64]>>(i%64)&1 != 0):
+			return 0, fmt.Errorf("slab %d: linked %v, its bit is not", i, s.linked)
 		case s.linked == (current || c.victim || room == 0):
 			return 0, fmt.Errorf("slab %d: linked %v, current %v, victim %v, room %d", i, s.linked, current, c.victim, room)
 		}

@@ -18,17 +18,18 @@ type chunk struct {
 	no      uint32
 	byRun   link
 	byBand  link
-	unused  uint32            // slabID of the first unused of slabs; 0 is none
-	longest uint16            // run of free pages, in pages
-	band    uint8             // the list it is in; live may have grown since
-	own     bool              // one block is all of it; no pages, no slabs
-	victim  bool              // Sparse empties it: in no list, and so are its slabs
-	used    pageSet           // pages of slabs
-	pages   [chunkPages]uint8 // of each used page, the index of its slab
+	unused  uint32                      // slabID of the first unused of slabs; 0 is none
+	longest uint16                      // run of free pages, in pages
+	band    uint8                       // the list it is in; live may have grown since
+	own     bool                        // one block is all of it; no pages, no slabs
+	victim  bool                        // Sparse empties it: in no list, and so are its slabs
+	open    [chunkPages / 2 / 64]uint64 // slabs that are linked, by index
+	used    pageSet                     // pages of slabs
+	pages   [chunkPages]uint8           // of each used page, the index of its slab
 }
 
 // chunkMeta is the size of chunk in bytes.
-const chunkMeta = 376
+const chunkMeta = 392
 
 // link makes rings of chunks, by number.
 type link struct{ next, prev uint32 }

@@ -2,6 +2,11 @@
 
 package arena
 
+import "math/bits"
+
+// nearLooks bounds the search for a slab with room beside the current one.
+const nearLooks = 8
+
 // slab is a run of pages of one chunk, cut into blocks of one class. It lies in its chunk's array
 // and has no pointers. It is in one of these states: current of its class; linked, with some room;
 // full; or, in the chunk that is being emptied, none of them.
@@ -40,7 +45,7 @@ func (a *Arena) blockUnits(s *slab) int {
 func (a *Arena) refill(cl *class) *slab {
 	c, s := a.linkedNear(cl)
 	if s != nil {
-		a.unlinkSlab(s)
+		a.unlinkSlab(c, s)
 	} else {
 		c, s = a.newSlab(int(cl.pages))
 		s.class, s.blocks, s.room = uint8(classOf(int(cl.bytes))), cl.blocks, cl.blocks
@@ -58,17 +63,24 @@ func (a *Arena) refill(cl *class) *slab {
 }
 
 // linkedNear prefers a slab in the chunk of the current one, so that a few chunks fill up while the
-// others empty.
+// others empty. It looks at no more than nearLooks of them.
 func (a *Arena) linkedNear(cl *class) (*chunk, *slab) {
 	if cl.first == 0 {
 		return nil, nil
 	}
 	c, first := a.slabAt(cl.first)
-	if cl.chunk != nil && c != cl.chunk {
-		for i := range cl.chunk.slabs {
-			if s := &cl.chunk.slabs[i]; s.linked && s.class == first.class {
-				return cl.chunk, s
+	near := cl.chunk
+	if near == nil || near == c {
+		return c, first
+	}
+	looks := 0
+	for w, open := range near.open {
+		for ; open != 0 && looks < nearLooks; looks++ {
+			s := &near.slabs[w*64+bits.TrailingZeros64(open)]
+			if s.class == first.class {
+				return near, s
 			}
+			open &= open - 1
 		}
 	}
 	return c, first
@@ -77,6 +89,7 @@ func (a *Arena) linkedNear(cl *class) (*chunk, *slab) {
 func (a *Arena) linkSlab(c *chunk, s *slab) {
 	cl := &a.classes[s.class]
 	id := c.idOf(s)
+	c.open[(id&255)/64] |= 1 << (id % 64)
 	s.linked, s.prev, s.next = true, 0, cl.first
 	if cl.first != 0 {
 		_, old := a.slabAt(cl.first)
@@ -85,7 +98,9 @@ func (a *Arena) linkSlab(c *chunk, s *slab) {
 	cl.first = id
 }
 
-func (a *Arena) unlinkSlab(s *slab) {
+func (a *Arena) unlinkSlab(c *chunk, s *slab) {
+	i := c.pages[s.start/pageUnits]
+	c.open[i/64] &^= 1 << (i % 64)
 	if s.prev != 0 {
 		_, p := a.slabAt(s.prev)
 		p.next = s.next
@@ -104,7 +119,7 @@ func (a *Arena) dropSlab(c *chunk, s *slab) {
 	size := int(s.pages) * PageBytes
 	if s.class != runClass {
 		if s.linked {
-			a.unlinkSlab(s)
+			a.unlinkSlab(c, s)
 		}
 		cl := &a.classes[s.class]
 		cl.slabs--

@@ -79,7 +79,7 @@ func (a *Arena) beginVictim(c *chunk) {
 		s := &c.slabs[i]
 		switch {
 		case s.linked:
-			a.unlinkSlab(s)
+			a.unlinkSlab(c, s)
 		case s.blocks != 0 && s.class != runClass && a.classes[s.class].slab == s:
 			a.closeCurrent(c, s)
 		}

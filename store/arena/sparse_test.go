@@ -4,6 +4,7 @@ package arena
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -27,6 +28,7 @@ func (o *owner) thin(rng *rand.Rand, keep float64) {
 	for r := range o.blocks {
 		refs = append(refs, r)
 	}
+	slices.Sort(refs) // the order of a map is no seed
 	rng.Shuffle(len(refs), func(i, j int) { refs[i], refs[j] = refs[j], refs[i] })
 	for _, r := range refs[int(keep*float64(len(refs))):] {
 		o.a.Free(r)
