@@ -4,6 +4,7 @@ package store
 
 import (
 	"fmt"
+	"github.com/kvorum/kvorum/store/collections"
 	"testing"
 )
 
@@ -18,7 +19,7 @@ func TestDigestParts(t *testing.T) {
 	}
 	list := func(elems ...string) func(*Store) {
 		return func(s *Store) {
-			s.EditList(slot, key, 1, func(l *List) {
+			s.EditList(slot, key, 1, func(l *collections.ListEdit) {
 				for _, e := range elems {
 					l.PushBack([]byte(e))
 				}
@@ -27,7 +28,7 @@ func TestDigestParts(t *testing.T) {
 	}
 	hash := func(fields ...string) func(*Store) {
 		return func(s *Store) {
-			s.EditHash(slot, key, 1, func(h *Hash) {
+			s.EditHash(slot, key, 1, func(h *collections.HashEdit) {
 				for _, f := range fields {
 					h.Set([]byte(f), []byte("v"))
 				}
@@ -40,8 +41,8 @@ func TestDigestParts(t *testing.T) {
 	base := str("v", Meta{Version: 1})
 	large := func(fields ...string) func(*Store) {
 		return func(s *Store) {
-			s.EditHash(slot, key, 1, func(h *Hash) {
-				h.Set([]byte("x"), make([]byte, HashSmallBytes+1))
+			s.EditHash(slot, key, 1, func(h *collections.HashEdit) {
+				h.Set([]byte("x"), make([]byte, collections.SmallBytes+1))
 				for _, f := range fields {
 					h.Set([]byte(f), []byte("v"))
 				}

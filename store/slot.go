@@ -19,14 +19,33 @@ func SlotOf(key []byte) uint16 {
 	return crc16(key) % Slots
 }
 
-// crc16 is CRC-16/XMODEM: polynomial 0x1021, start 0, not reflected. The shifts are the polynomial
-// multiplied out for a whole byte, so no table is needed.
-func crc16(p []byte) uint16 {
-	var crc uint16
+// crcTables are CRC-16/XMODEM of each byte with 0 to 7 zero bytes behind it: polynomial 0x1021, start 0, not
+// reflected. They let eight bytes be taken at once ("slicing by 8", Kounavis and Berry, ISCC 2005).
+var crcTables = func() (t [8][256]uint16) {
+	for i := range t[0] {
+		crc := uint16(i) << 8
+		for range 8 {
+			crc = crc<<1 ^ crc>>15*0x1021
+		}
+		t[0][i] = crc
+	}
+	for k := 1; k < 8; k++ {
+		for i, crc := range t[k-1] {
+			t[k][i] = crc<<8 ^ t[0][crc>>8]
+		}
+	}
+	return t
+}()
+
+func crc16(p []byte) (crc uint16) {
+	t := &crcTables
+	for len(p) >= 8 {
+		crc = t[7][byte(crc>>8)^p[0]] ^ t[6][byte(crc)^p[1]] ^ t[5][p[2]] ^ t[4][p[3]] ^
+			t[3][p[4]] ^ t[2][p[5]] ^ t[1][p[6]] ^ t[0][p[7]]
+		p = p[8:]
+	}
 	for _, b := range p {
-		x := crc>>8 ^ uint16(b)
-		x ^= x >> 4
-		crc = crc<<8 ^ x<<12 ^ x<<5 ^ x
+		crc = crc<<8 ^ t[0][byte(crc>>8)^b]
 	}
 	return crc
 }

@@ -10,7 +10,7 @@ type Ref uint64
 const (
 	leafShift = 11
 	leafSize  = 1 << leafShift
-	topSize   = 1 << (23 - leafShift)
+	topSize   = 1 << (40 - chunkShift - leafShift)
 )
 
 // leaf is a part of the table of pieces, by chunk number; nil where there is none.
@@ -120,7 +120,7 @@ func (a *Arena) allocPages(n int) (Ref, []byte) {
 		a.live += size
 		a.blocks++
 		a.call()
-		return Ref(c.no) << chunkShift, c.data[:n]
+		return Ref(c.no) << chunkShift, c.data[:n:size]
 	}
 	c, s := a.newSlab(pages)
 	s.class, s.blocks, s.room = runClass, 1, 0

@@ -171,7 +171,7 @@ func TestStatsLag(t *testing.T) {
 // TestReadersRace lets readers look at published blocks while the writer allocates, frees and
 // moves others. Its use is under the race detector.
 func TestReadersRace(t *testing.T) {
-	const cells, writes = 512, 60_000
+	const cells, writes = 512, 20_000
 	type cell struct {
 		sync.RWMutex
 		ref  Ref
@@ -206,7 +206,7 @@ func TestReadersRace(t *testing.T) {
 	for i := range writes {
 		c := &table[rng.IntN(cells)]
 		size := 1 + rng.IntN(400)
-		if i%50 == 0 {
+		if i%200 == 0 {
 			size = 1 + rng.IntN(MaxRun+100_000)
 		}
 		r, p := a.Alloc(size)

@@ -29,7 +29,7 @@ type chunk struct {
 }
 
 // chunkMeta is the size of chunk in bytes.
-const chunkMeta = 392
+const chunkMeta = 696
 
 // link makes rings of chunks, by number.
 type link struct{ next, prev uint32 }

@@ -3,19 +3,21 @@
 package arena
 
 const (
-	// ChunkBytes is the size of the pieces taken from Memory for blocks up to MaxRun.
-	ChunkBytes = 1 << 20
+	// ChunkBytes is the size of the pieces taken from Memory for blocks up to MaxRun. It is that of
+	// a huge page, so that one chunk is one such page where Memory can have them.
+	ChunkBytes = 2 << 20
 	// PageBytes is the unit in which a chunk is cut and own pieces are rounded.
 	PageBytes = 4 << 10
 	// MaxSlab is the largest block that shares a slab with others.
 	MaxSlab = 32 << 10
 	// MaxRun is the largest block that lies in a chunk: four of them fill one, so no chunk of such
 	// blocks alone can stay emptier than SparsePercent.
-	MaxRun = 256 << 10
+	MaxRun = ChunkBytes / 4
 	// MaxChunks bounds the pieces of memory, own pieces included.
-	MaxChunks = 1<<23 - 1
-	// KeepChunks is how many empty chunks are kept from Memory.
-	KeepChunks = 4
+	MaxChunks = 1<<22 - 1
+	// KeepChunks is how many empty chunks an arena keeps, so that a block that comes and goes does
+	// not take and give a chunk each time.
+	KeepChunks = 1
 	// SparsePercent is the part of a chunk in live blocks up to which emptying it is worth the
 	// moves: at most three bytes are moved for one that is won.
 	SparsePercent = 75
@@ -29,7 +31,7 @@ const (
 const (
 	unit       = 8
 	chunkUnits = ChunkBytes / unit
-	chunkShift = 17
+	chunkShift = 18
 	offMask    = chunkUnits - 1
 	chunkPages = ChunkBytes / PageBytes
 	pageUnits  = PageBytes / unit

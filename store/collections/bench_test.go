@@ -94,25 +94,23 @@ func BenchmarkListPushFrontEmpty(b *testing.B) {
 }
 
 func BenchmarkListPushFront(b *testing.B) {
-	for _, size := range []int{8, 100} {
+	for _, size := range []int{8, 100, 1000} {
 		b.Run(fmt.Sprintf("bytes=%d", size), func(b *testing.B) {
 			var e ListEdit
-			o := newBigList()
+			base := newBigList()
 			for range 1000 {
-				o.pushFront(nil)
+				base.pushFront(nil)
 			}
+			o := base.Fork()
 			v := make([]byte, size)
 			b.ReportAllocs()
 			for b.Loop() {
-				if o.n > 1<<20 {
-					o = newBigList()
+				if o.n > 1<<18 {
+					o = base.Fork()
 				}
 				e.BeginLarge(o)
 				e.PushFront(v)
-				_, _, o = e.End()
-				if o == nil {
-					o = newBigList()
-				}
+				e.End()
 			}
 		})
 	}
@@ -196,5 +194,90 @@ func BenchmarkHashForkAndSet(b *testing.B) {
 		e.BeginLarge(o)
 		e.Set(field, value)
 		e.End()
+	}
+}
+
+func zsetOf(n int) ZSet {
+	e := NewZSetEdit(testHasher())
+	e.Begin(nil, false)
+	for i := range n {
+		e.Add(fmt.Appendf(nil, "member:%07d", i*7919%n), float64(i))
+	}
+	_, packed, large := e.End()
+	return ZSet{packed, large}
+}
+
+func BenchmarkZSetAdd(b *testing.B) {
+	for _, n := range []int{1, 10, 100, 1000, 1000000} {
+		b.Run(fmt.Sprintf("members=%d", n), func(b *testing.B) {
+			z, e := zsetOf(n), NewZSetEdit(testHasher())
+			names := make([][]byte, 1024)
+			for i := range names {
+				names[i] = fmt.Appendf(nil, "member:%07d", i*104729%n)
+			}
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if z.o != nil {
+					e.BeginLarge(z.o)
+				} else {
+					e.Begin(z.p, true)
+				}
+				e.Add(names[i&1023], float64(i))
+				_, z.p, z.o = e.End()
+				i++
+			}
+		})
+	}
+}
+
+func BenchmarkZSetRead(b *testing.B) {
+	for _, n := range []int{10, 100, 1000000} {
+		z := zsetOf(n)
+		member := fmt.Appendf(nil, "member:%07d", n/2)
+		b.Run(fmt.Sprintf("score/members=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				z.Score(member)
+			}
+		})
+		b.Run(fmt.Sprintf("rank/members=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				z.Rank(member)
+			}
+		})
+		b.Run(fmt.Sprintf("first10/members=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				z.Range(0, 10, func([]byte, float64) bool { return true })
+			}
+		})
+	}
+}
+
+func BenchmarkSetAddRemove(b *testing.B) {
+	for _, n := range []int{10, 100, 1000000} {
+		b.Run(fmt.Sprintf("members=%d", n), func(b *testing.B) {
+			e := NewSetEdit(testHasher())
+			e.Begin(nil, false)
+			for i := range n {
+				e.Add(fmt.Appendf(nil, "member:%07d", i))
+			}
+			_, packed, large := e.End()
+			packed = append(make([]byte, 0, 2*len(packed)), packed...)
+			member := []byte("another")
+			b.ReportAllocs()
+			for b.Loop() {
+				if large != nil {
+					e.BeginLarge(large)
+				} else {
+					e.Begin(packed, true)
+				}
+				e.Add(member)
+				e.Remove(member)
+				_, packed, large = e.End()
+			}
+		})
 	}
 }

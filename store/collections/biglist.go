@@ -36,7 +36,7 @@ func (l *BigList) Fork() *BigList {
 }
 
 // Sum is the fingerprint of the elements in their order.
-func (l *BigList) Sum() [2]uint64 { return l.poly.sum }
+func (l *BigList) Sum() [2]uint64 { return l.poly.sum.words() }
 
 func (l *BigList) index(i int) []byte {
 	p := l.head + i
@@ -161,9 +161,9 @@ func (l *BigList) pushBack(v []byte) {
 		lo = l.head & pageMask
 	}
 	pg.putBack(lo, place, v)
+	l.poly.pushBack(l.n, hashElement(v))
 	l.n++
 	l.bytes += int64(len(v))
-	l.poly.pushBack(hashElement(v))
 }
 
 // endIn is where the places in use of page i end, which holds the first element or comes before it.
@@ -194,8 +194,8 @@ func (l *BigList) popBack() []byte {
 	at := (l.head + l.n - 1) & (len(l.dir)<<pageBits - 1)
 	i, place := at>>pageBits, at&pageMask
 	v := l.take(i, place)
-	l.poly.popBack(hashElement(v))
 	l.n--
+	l.poly.popBack(l.n, hashElement(v))
 	if place == 0 {
 		l.dir[i] = nil
 		l.tighten()

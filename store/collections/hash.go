@@ -35,7 +35,7 @@ func newBigHash(h keyed.Hasher) *BigHash {
 func (o *BigHash) Fork() *BigHash { return &BigHash{o.hash, o.t.fork(), o.bytes} }
 
 // Sum is the fingerprint of the fields and values.
-func (o *BigHash) Sum() [2]uint64 { return o.t.sum }
+func (o *BigHash) Sum() [2]uint64 { return o.t.sum.words() }
 
 // appendPair appends the item of a field and value.
 func appendPair(dst, field, value []byte) []byte {
@@ -79,15 +79,24 @@ func findField(p, field []byte) (at packedField, ok bool) {
 		return at, false
 	}
 	lengths := p[table : table+hashWidth*n]
+	last := lastByte(field)
 	off := 0
 	for i := 0; i+1 < len(lengths); i += hashWidth {
 		f, v := int(lengths[i]), int(lengths[i+1])
-		if f == len(field) && string(p[off:off+f]) == string(field) {
+		if f == len(field) && (f == 0 || p[off+f-1] == last) && string(p[off:off+f]) == string(field) {
 			return packedField{i / hashWidth, off, f, v}, true
 		}
 		off += f + v
 	}
 	return packedField{i: n, off: off}, false
+}
+
+// lastByte is what names of one length mostly differ in; 0 of none.
+func lastByte(name []byte) byte {
+	if len(name) == 0 {
+		return 0
+	}
+	return name[len(name)-1]
 }
 
 // Len is the number of fields.
@@ -201,5 +210,5 @@ func (h Hash) Sum() [2]uint64 {
 	if h.o != nil {
 		return h.o.Sum()
 	}
-	return hashPacked(h.p)
+	return hashPacked(h.p).words()
 }

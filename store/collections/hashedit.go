@@ -34,10 +34,11 @@ func (e *HashEdit) BeginLarge(o *BigHash) {
 // the form is that of Begin.
 func (e *HashEdit) End() (dirty bool, packed []byte, large *BigHash) {
 	dirty, packed, large = e.dirty, e.d.p, e.large
-	if large != nil && large.t.n == 0 {
-		large = nil
+	if large != nil {
+		if e.large = nil; large.t.n == 0 {
+			large = nil
+		}
 	}
-	e.d.p, e.large, e.dirty = nil, nil, false
 	return dirty, packed, large
 }
 

@@ -97,9 +97,10 @@ func (l List) Sum() [2]uint64 {
 		return l.o.Sum()
 	}
 	if hasSum(l.p) {
-		return keptSum(l.p)
+		a, b := keptSum(l.p)
+		return [2]uint64{a, b}
 	}
-	return l.walkSum()
+	return l.walkSum().words()
 }
 
 // walkSum takes the sum of a packed list from its elements.

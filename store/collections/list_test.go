@@ -329,4 +329,7 @@ func TestListSum(t *testing.T) {
 	if mul(root0, unroot0) != 1 || mul(root1, unroot1) != 1 {
 		t.Error("a root and its inverse do not make 1")
 	}
+	if got, want := hashElement(nil), hashBytes(nil); got != want {
+		t.Errorf("the hash of an empty element is %#x, want %#x", got, want)
+	}
 }

@@ -29,8 +29,7 @@ func (e *ListEdit) Begin(packed []byte, inPlace bool) {
 
 // BeginLarge begins on a large list, which it changes.
 func (e *ListEdit) BeginLarge(o *BigList) {
-	e.Begin(nil, false)
-	e.large = o
+	e.d.p, e.large, e.dirty = nil, o, false
 }
 
 // End returns the list in the one form it has now; it is empty when packed is empty and large nil. packed
@@ -50,7 +49,7 @@ func (e *ListEdit) End() (dirty bool, packed []byte, large *BigList) {
 		large = e.large
 	}
 	dirty = e.dirty
-	e.d.p, e.large, e.dirty = nil, nil, false
+	e.large = nil
 	return dirty, packed, large
 }
 
@@ -59,7 +58,7 @@ func (e *ListEdit) change() {
 	e.dirty = true
 	if !e.open {
 		e.open = true
-		e.sum, e.summed = e.d.takeSum()
+		e.sum.a, e.sum.b, e.summed = e.d.takeSum()
 	}
 }
 
@@ -69,7 +68,7 @@ func (e *ListEdit) close() {
 		if !e.summed {
 			e.sum = PackedList(e.d.p).walkSum()
 		}
-		e.d.keepSum(e.sum)
+		e.d.keepSum(e.sum.a, e.sum.b)
 	}
 }
 
@@ -137,7 +136,7 @@ func (e *ListEdit) Range(lo, hi int, f func(elem []byte) bool) { e.List().Range(
 // PushFront adds v before the first element.
 func (e *ListEdit) PushFront(v []byte) {
 	e.dirty = true
-	if e.outgrows(1, len(v)) {
+	if e.large != nil || e.outgrows(1, len(v)) {
 		e.large.pushFront(kept(v))
 		return
 	}
@@ -151,7 +150,7 @@ func (e *ListEdit) PushFront(v []byte) {
 // PushBack adds v behind the last element.
 func (e *ListEdit) PushBack(v []byte) {
 	e.dirty = true
-	if e.outgrows(1, len(v)) {
+	if e.large != nil || e.outgrows(1, len(v)) {
 		e.large.pushBack(kept(v))
 		return
 	}

@@ -111,24 +111,24 @@ func (d *draft) remove(w, i, count, off, size int) {
 }
 
 // takeSum takes out the sum that is kept, if any.
-func (d *draft) takeSum() (sum [2]uint64, ok bool) {
+func (d *draft) takeSum() (a, b uint64, ok bool) {
 	if !hasSum(d.p) {
-		return sum, false
+		return 0, 0, false
 	}
 	d.room(0)
-	sum = keptSum(d.p)
+	a, b = keptSum(d.p)
 	n := d.p[len(d.p)-1] - sumMark
 	d.p = d.p[:len(d.p)-sumSize]
 	d.p[len(d.p)-1] = n
-	return sum, true
+	return a, b, true
 }
 
 // keepSum is the opposite of takeSum.
-func (d *draft) keepSum(sum [2]uint64) {
+func (d *draft) keepSum(a, b uint64) {
 	d.room(sumSize)
 	last := len(d.p) - 1
 	n := d.p[last]
 	d.p = d.p[:last+sumSize+1]
-	putSum(d.p[last:], sum)
+	putSum(d.p[last:], a, b)
 	d.p[last+sumSize] = n + sumMark
 }

@@ -13,14 +13,24 @@ import (
 const (
 	prime = 1<<61 - 1
 
+	// The hash of an empty element, which is frequent.
+	empty0, empty1 = 0x1c324468d4982, 0x19aa06d3014798dc
+
 	root0, unroot0 = 0x9d36b029113a916, 0x1ade03688a9a9115
 	root1, unroot1 = 0x4479945d753dfc6, 0x33fa5c8a1448dd9
 )
 
-// lanes are two numbers below prime.
-type lanes [2]uint64
+// lanes are two numbers below prime. A struct stays in registers, an array would not.
+type lanes struct{ a, b uint64 }
 
 func hashElement(v []byte) lanes {
+	if len(v) == 0 {
+		return lanes{empty0, empty1}
+	}
+	return hashBytes(v)
+}
+
+func hashBytes(v []byte) lanes {
 	h := xxh3.Hash128(v)
 	return lanes{reduce(h.Lo), reduce(h.Hi)}
 }
@@ -54,9 +64,11 @@ func add(a, b uint64) uint64 {
 
 func sub(a, b uint64) uint64 { return add(a, prime-b) }
 
-func (a lanes) mul(b lanes) lanes { return lanes{mul(a[0], b[0]), mul(a[1], b[1])} }
-func (a lanes) add(b lanes) lanes { return lanes{add(a[0], b[0]), add(a[1], b[1])} }
-func (a lanes) sub(b lanes) lanes { return lanes{sub(a[0], b[0]), sub(a[1], b[1])} }
+func (l lanes) mul(m lanes) lanes { return lanes{mul(l.a, m.a), mul(l.b, m.b)} }
+func (l lanes) add(m lanes) lanes { return lanes{add(l.a, m.a), add(l.b, m.b)} }
+func (l lanes) sub(m lanes) lanes { return lanes{sub(l.a, m.a), sub(l.b, m.b)} }
+
+func (l lanes) words() [2]uint64 { return [2]uint64{l.a, l.b} }
 
 // power returns r^n.
 func power(n int) lanes {
@@ -70,29 +82,48 @@ func power(n int) lanes {
 	return p
 }
 
-// polynomial is the sum of a list of n elements, and r^n.
-type polynomial struct{ sum, pow lanes }
+// polynomial is the sum of a list, and r^n for some number n of elements, from which those that are needed
+// follow: a list that is changed at its front alone needs none.
+type polynomial struct {
+	sum, pow lanes
+	n        int
+}
 
 func newPolynomial() polynomial { return polynomial{pow: lanes{1, 1}} }
 
-func (p *polynomial) pushFront(h lanes) {
-	p.sum = lanes{add(mul(p.sum[0], root0), h[0]), add(mul(p.sum[1], root1), h[1])}
-	p.pow = lanes{mul(p.pow[0], root0), mul(p.pow[1], root1)}
+// power makes pow r^n and returns it.
+func (p *polynomial) power(n int) lanes {
+	switch n - p.n {
+	case 0:
+	case 1:
+		p.pow = p.pow.mul(lanes{root0, root1})
+	case -1:
+		p.pow = p.pow.mul(lanes{unroot0, unroot1})
+	default:
+		p.pow = power(n)
+	}
+	p.n = n
+	return p.pow
 }
 
-func (p *polynomial) pushBack(h lanes) {
-	p.sum = p.sum.add(h.mul(p.pow))
-	p.pow = lanes{mul(p.pow[0], root0), mul(p.pow[1], root1)}
+func (p *polynomial) pushFront(h lanes) {
+	p.sum.a = add(mul(p.sum.a, root0), h.a)
+	p.sum.b = add(mul(p.sum.b, root1), h.b)
+}
+
+// pushBack adds an element behind n others.
+func (p *polynomial) pushBack(n int, h lanes) {
+	p.sum = p.sum.add(h.mul(p.power(n)))
 }
 
 func (p *polynomial) popFront(h lanes) {
-	p.sum = p.sum.sub(h).mul(lanes{unroot0, unroot1})
-	p.pow = p.pow.mul(lanes{unroot0, unroot1})
+	p.sum.a = mul(sub(p.sum.a, h.a), unroot0)
+	p.sum.b = mul(sub(p.sum.b, h.b), unroot1)
 }
 
-func (p *polynomial) popBack(h lanes) {
-	p.pow = p.pow.mul(lanes{unroot0, unroot1})
-	p.sum = p.sum.sub(h.mul(p.pow))
+// popBack removes an element behind n others.
+func (p *polynomial) popBack(n int, h lanes) {
+	p.sum = p.sum.sub(h.mul(p.power(n)))
 }
 
 // set replaces element i.

@@ -56,15 +56,17 @@ func readAgain(o any) [2]uint64 {
 	switch o := o.(type) {
 	case *BigList:
 		poly := newPolynomial()
+		n := 0
 		LargeList(o).Range(0, o.n, func(v []byte) bool {
-			poly.pushBack(hashElement(v))
+			poly.pushBack(n, hashElement(v))
+			n++
 			return true
 		})
-		return poly.sum
+		return poly.sum.words()
 	case *BigHash:
-		return sumOf(&o.t)
+		return sumOf(&o.t).words()
 	case *BigZSet:
-		return sumOf(&o.byMember)
+		return sumOf(&o.byMember).words()
 	}
 	return [2]uint64{}
 }

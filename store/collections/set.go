@@ -31,7 +31,7 @@ func newBigSet(h keyed.Hasher) *BigSet {
 func (o *BigSet) Fork() *BigSet { return &BigSet{o.hash, o.t.fork(), o.bytes} }
 
 // Sum is the fingerprint of the members.
-func (o *BigSet) Sum() [2]uint64 { return o.t.sum }
+func (o *BigSet) Sum() [2]uint64 { return o.t.sum.words() }
 
 func (o *BigSet) add(member []byte) bool {
 	hash := o.hash.Sum(member)
@@ -46,9 +46,10 @@ func (o *BigSet) add(member []byte) bool {
 // findMember finds a member of a packed set. When it is absent, the result is where the next goes.
 func findMember(p, member []byte) (i, off int, ok bool) {
 	n, table := tableOf(p, setWidth)
+	last := lastByte(member)
 	for _, size := range p[table : table+n*setWidth] {
 		end := off + int(size)
-		if int(size) == len(member) && string(p[off:end]) == string(member) {
+		if int(size) == len(member) && (size == 0 || p[end-1] == last) && string(p[off:end]) == string(member) {
 			return i, off, true
 		}
 		off = end
@@ -147,5 +148,5 @@ func (s Set) Sum() [2]uint64 {
 	if s.o != nil {
 		return s.o.Sum()
 	}
-	return hashPacked(s.p)
+	return hashPacked(s.p).words()
 }

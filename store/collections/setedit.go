@@ -33,10 +33,11 @@ func (e *SetEdit) BeginLarge(o *BigSet) {
 // the form is that of Begin.
 func (e *SetEdit) End() (dirty bool, packed []byte, large *BigSet) {
 	dirty, packed, large = e.dirty, e.d.p, e.large
-	if large != nil && large.t.n == 0 {
-		large = nil
+	if large != nil {
+		if e.large = nil; large.t.n == 0 {
+			large = nil
+		}
 	}
-	e.d.p, e.large, e.dirty = nil, nil, false
 	return dirty, packed, large
 }
 

@@ -9,8 +9,10 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// sum128 is a sum of hashes mod 2^128, low half first.
-type sum128 [2]uint64
+// sum128 is a sum of hashes mod 2^128.
+type sum128 struct{ lo, hi uint64 }
+
+func (s sum128) words() [2]uint64 { return [2]uint64{s.lo, s.hi} }
 
 func hashItem(item []byte) sum128 {
 	h := xxh3.Hash128(item)
@@ -28,23 +30,23 @@ func hashPacked(p []byte) sum128 {
 
 func (s *sum128) add(o sum128) {
 	var carry uint64
-	s[0], carry = bits.Add64(s[0], o[0], 0)
-	s[1], _ = bits.Add64(s[1], o[1], carry)
+	s.lo, carry = bits.Add64(s.lo, o.lo, 0)
+	s.hi, _ = bits.Add64(s.hi, o.hi, carry)
 }
 
 func (s *sum128) sub(o sum128) {
 	var borrow uint64
-	s[0], borrow = bits.Sub64(s[0], o[0], 0)
-	s[1], _ = bits.Sub64(s[1], o[1], borrow)
+	s.lo, borrow = bits.Sub64(s.lo, o.lo, 0)
+	s.hi, _ = bits.Sub64(s.hi, o.hi, borrow)
 }
 
 // keptSum reads the sum that a packed collection keeps.
-func keptSum(p []byte) [2]uint64 {
+func keptSum(p []byte) (a, b uint64) {
 	s := p[len(p)-1-sumSize:]
-	return [2]uint64{binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[8:])}
+	return binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[8:])
 }
 
-func putSum(p []byte, sum [2]uint64) {
-	binary.LittleEndian.PutUint64(p, sum[0])
-	binary.LittleEndian.PutUint64(p[8:], sum[1])
+func putSum(p []byte, a, b uint64) {
+	binary.LittleEndian.PutUint64(p, a)
+	binary.LittleEndian.PutUint64(p[8:], b)
 }

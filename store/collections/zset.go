@@ -45,7 +45,7 @@ func (o *BigZSet) Fork() *BigZSet {
 }
 
 // Sum is the fingerprint of the members and scores.
-func (o *BigZSet) Sum() [2]uint64 { return o.byMember.sum }
+func (o *BigZSet) Sum() [2]uint64 { return o.byMember.sum.words() }
 
 // orderOf maps scores to numbers of the same order.
 func orderOf(score float64) uint64 {
@@ -119,10 +119,10 @@ type packedMember struct{ i, off, size int }
 // findScored finds a member of a packed sorted set.
 func findScored(p, member []byte) (at packedMember, score float64, ok bool) {
 	n, table := tableOf(p, zsetWidth)
-	off := 0
+	off, last := 0, lastByte(member)
 	for i, b := range p[table : table+n*zsetWidth] {
 		size := int(b)
-		if size == len(member) && string(p[off:off+size]) == string(member) {
+		if size == len(member) && (size == 0 || p[off+size-1] == last) && string(p[off:off+size]) == string(member) {
 			return packedMember{i, off, size}, scoreAt(p[off+size:]), true
 		}
 		off += size + scoreSize
@@ -297,9 +297,10 @@ func (z ZSet) Sum() [2]uint64 {
 		return z.o.Sum()
 	}
 	if hasSum(z.p) {
-		return keptSum(z.p)
+		lo, hi := keptSum(z.p)
+		return [2]uint64{lo, hi}
 	}
-	return z.walkSum()
+	return z.walkSum().words()
 }
 
 // walkSum takes the sum of a packed sorted set from its items.

@@ -44,7 +44,7 @@ func (e *ZSetEdit) End() (dirty bool, packed []byte, large *BigZSet) {
 		e.pack()
 	}
 	dirty, packed, large = e.dirty, e.d.p, e.large
-	e.d.p, e.large, e.dirty = nil, nil, false
+	e.large = nil
 	return dirty, packed, large
 }
 
@@ -53,7 +53,7 @@ func (e *ZSetEdit) change() {
 	e.dirty = true
 	if !e.open {
 		e.open = true
-		e.sum, e.summed = e.d.takeSum()
+		e.sum.lo, e.sum.hi, e.summed = e.d.takeSum()
 	}
 }
 
@@ -63,7 +63,7 @@ func (e *ZSetEdit) close() {
 		if !e.summed {
 			e.sum = PackedZSet(e.d.p).walkSum()
 		}
-		e.d.keepSum(e.sum)
+		e.d.keepSum(e.sum.lo, e.sum.hi)
 	}
 }
 
