@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted import kills saturate bench-etcd build
+.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate bench-etcd bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -41,6 +41,9 @@ sim: ## N virtual-time seeds from SEED
 planted: ## every planted bug must be caught
 	$(GO) test -tags planted ./integration/sim -count=1 -timeout 2h -run TestPlanted -v
 
+powercuts: ## cut the power of both log stores: in memory, and of an ext4 on a loop device (root)
+	$(GO) test ./raftnode/logstore -count=1 -run 'PowerCuts' -v
+
 import: build ## import the Go tree, kill 30 leaders, compare every byte
 	$(GO) run ./integration/cmd/importcheck -bin bin/kvorum
 
@@ -52,3 +55,6 @@ saturate: build ## ten minutes of full load without an election
 
 bench-etcd: build ## beside etcd, five alternating runs
 	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum $(ARGS)
+
+bench-logs: ## 8 groups with wal beside 8 groups with bolt, seven alternating runs
+	$(GO) run ./integration/cmd/logbench $(ARGS)

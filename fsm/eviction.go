@@ -86,6 +86,9 @@ func (k *Keyspace) PlanEvictions(growth int64) []Victim {
 	if set.maxMemory == 0 || set.policy == store.NoEviction {
 		return nil
 	}
+	if _, open := k.Import(); open {
+		return nil // frozen slots evict nobody
+	}
 	over := k.st.Totals().LogicalBytes + growth - set.maxMemory
 	if over <= 0 {
 		return nil

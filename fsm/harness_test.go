@@ -109,7 +109,8 @@ func (tm *testMachine) command(words ...string) (Command, bool) {
 	return cmd, true
 }
 
-// do runs a command as an edge would: lookup, check, then log or query.
+// do runs a command as an edge would: lookup, check, then log or query; and again with more room when the
+// reply of a write found too little.
 func (tm *testMachine) do(words ...string) Result {
 	tm.t.Helper()
 	cmd, ok := tm.command(words...)
@@ -125,7 +126,11 @@ func (tm *testMachine) do(words ...string) Result {
 		return res
 	}
 	if tm.table.Spec(cmd.Op).Write {
-		return tm.write(cmd)
+		if res = tm.write(cmd); res.Code == CodeReplyRoom {
+			cmd.Room = MaxReply
+			res = tm.write(cmd)
+		}
+		return res
 	}
 	var out [1]Result
 	tm.m.Query([]Command{cmd}, out[:], 0, nil)

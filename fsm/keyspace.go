@@ -42,6 +42,11 @@ type Keyspace struct {
 	// tick is the log clock in units of store.TickMillis: the time of recency.
 	tick atomic.Uint32
 
+	// imports belongs to the applying goroutine; importing is its id and, in the lowest bit, whether it is
+	// open, for everybody.
+	imports   importState
+	importing atomic.Uint64
+
 	// loading is the head of a snapshot between BeginLoad and EndLoad.
 	loading *keyspaceHead
 
@@ -96,13 +101,16 @@ func (k *Keyspace) Begin(ctx *Ctx, victims []Victim) {
 func (k *Keyspace) Run(ctx *Ctx, cmd *Command) Result {
 	s := k.table.Spec(cmd.Op)
 	set := k.settings.Load()
-	if res, ok := s.check(cmd.Args, &set.limits); !ok {
-		return res
-	}
 	x := &k.x
 	x.begin(k, ctx, s, set)
-	if s.Internal {
+	if s.Internal { // no value of a user's: the limits of values do not hold
+		if !s.arityFits(len(cmd.Args)) {
+			return s.WrongArity()
+		}
 		return k.runUpkeep(x, cmd.Args)
+	}
+	if res, ok := s.check(cmd.Args, &set.limits); !ok {
+		return res
 	}
 	if s.Whole {
 		return s.run(x, cmd.Args)

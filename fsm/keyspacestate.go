@@ -15,7 +15,8 @@ import (
 const (
 	// SectionKeyspace holds settings and slot ownership; its id is 0. It comes before the slots.
 	SectionKeyspace = SectionState
-	// SectionSlot holds one slot in the store's encoding; its id is the slot. Empty slots have none.
+	// SectionSlot holds one slot in the store's encoding, or a piece of it; its id is the slot. The pieces
+	// of a slot follow one another. Empty slots have none.
 	SectionSlot = SectionState + 1
 )
 
@@ -96,13 +97,14 @@ func (k *Keyspace) appendHead(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, s.epoch)
 		lo = hi
 	}
-	return append(dst, 0) // extension area
+	return k.appendHeadExtensions(dst)
 }
 
 // keyspaceHead is a parsed head.
 type keyspaceHead struct {
-	set   settings
-	slots [Slots]slotState
+	set     settings
+	slots   [Slots]slotState
+	imports importState
 }
 
 func parseHead(data []byte) (*keyspaceHead, error) {
@@ -132,7 +134,13 @@ func parseHead(data []byte) (*keyspaceHead, error) {
 		}
 		lo += n
 	}
-	r.extensions("keyspace extensions", func(uint64, *reader) bool { return false })
+	r.extensions("keyspace extensions", func(tag uint64, body *reader) bool {
+		if tag != tagImport {
+			return false
+		}
+		h.imports = parseImport(body)
+		return true
+	})
 	if r.err == nil && r.rest() != 0 {
 		r.fail(ErrMalformed, "keyspace section")
 	}
@@ -160,7 +168,7 @@ func (k *Keyspace) Load(kind uint8, id uint32, data []byte) error {
 		slot := uint16(id)
 		k.st.Lock(slot)
 		defer k.st.Unlock(slot)
-		return k.st.LoadSection(slot, data)
+		return k.st.AddSection(slot, data)
 	}
 	return fmt.Errorf("fsm: load: section kind %d id %d: %w", kind, id, ErrUnknown)
 }
@@ -196,6 +204,7 @@ func (k *Keyspace) install(h *keyspaceHead) {
 		}
 	}
 	k.whole.cover = cover
+	k.setImport(h.imports)
 }
 
 // Digest implements State.

@@ -16,6 +16,10 @@ const (
 	OpDrop       Op = 17 // epoch, slot set: this group gives the slots up; their keys go
 	OpLimit      Op = 18 // maxmemory in bytes (0 none), policy, maxvalue in bytes (0 default)
 	OpDefaultTTL Op = 19 // milliseconds given to keys made without a deadline; 0 none
+
+	OpImportBegin Op = 20 // id: this group, which is empty, takes a saved cluster's slots
+	OpImport      Op = 21 // id, slot, number, clock, version, section: one piece of a slot
+	OpImportEnd   Op = 22 // id, 0 or 1: the import is dropped or kept
 )
 
 // The data commands. 0x8000 and above belongs to the control group's table.

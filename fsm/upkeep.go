@@ -11,11 +11,18 @@ func upkeepRows() []Spec {
 	row := func(op Op, name string, arity int) Spec {
 		return Spec{Op: op, Name: name, Arity: arity, Write: true, Internal: true, Categories: CatAdmin}
 	}
+	grows := func(s Spec) Spec {
+		s.DenyOOM = true // refused when disk space is low; memory does not stop upkeep
+		return s
+	}
 	return []Spec{
 		row(OpOwn, "OWN", 3),
 		row(OpDrop, "DROP", 3),
 		row(OpLimit, "LIMIT", 4),
 		row(OpDefaultTTL, "DEFAULTTTL", 2),
+		row(OpImportBegin, "IMPORT.BEGIN", 2),
+		grows(row(OpImport, "IMPORT", 7)),
+		row(OpImportEnd, "IMPORT.END", 3),
 	}
 }
 
@@ -58,6 +65,8 @@ func (k *Keyspace) runUpkeep(x *execution, args [][]byte) Result {
 		return k.assign(epoch, slots, x.spec.Op == OpOwn)
 	case OpLimit:
 		return k.limit(args)
+	case OpImportBegin, OpImport, OpImportEnd:
+		return k.runImport(x, args)
 	case OpDefaultTTL:
 		ttl, ok := parseInt(args[0])
 		if !ok || ttl < 0 || ttl > maxTTL {

@@ -52,7 +52,7 @@ func mountDisk(t *testing.T, at string) {
 	})
 }
 
-func startOnSmallDisks(t *testing.T) *smallDisks {
+func startOnSmallDisks(t *testing.T, store string) *smallDisks {
 	t.Helper()
 	bin, err := product()
 	if err != nil {
@@ -64,7 +64,7 @@ func startOnSmallDisks(t *testing.T) *smallDisks {
 	}
 	d.c, err = proc.New(proc.Config{
 		Bin: bin, Dir: d.dir, InitArgs: []string{"--groups", "2"},
-		Args: []string{"--log-level", "info", "--disk-reserve", "4MiB", "--segment-size", "1MiB", "--snapshot-log", "2MiB", "--timeout", "2s"},
+		Args: []string{"--log-level", "info", "--disk-reserve", "4MiB", "--log-store", store, "--segment-size", "1MiB", "--snapshot-log", "2MiB", "--timeout", "2s"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +202,13 @@ func (d *smallDisks) deletes(from, to int) {
 // through every node, growing writes are refused as not applied or go on, and freeing space restores
 // them without a restart.
 func TestNoSpaceOnDisk(t *testing.T) {
-	d := startOnSmallDisks(t)
+	for _, store := range []string{"wal", "bolt"} {
+		t.Run(store, func(t *testing.T) { noSpaceOnDisk(t, startOnSmallDisks(t, store)) })
+	}
+}
+
+func noSpaceOnDisk(t *testing.T, d *smallDisks) {
+	t.Helper()
 	if codes := d.round(0); codes[http.StatusNoContent] != spaceKeys {
 		t.Fatalf("before: %v", codes)
 	}

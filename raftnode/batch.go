@@ -295,6 +295,7 @@ func (p *proposer) propose(in *instance, b *batch, closes []uint64) {
 		data = fsm.AppendSub(data, b.items[i].sub)
 	}
 	p.planned(b, header.Evict)
+	g.n.yield("raftnode.propose")
 	g.pending.put(b)
 	f := in.raft.Apply(data, 0)
 	in.flights <- flight{future: f, batch: b, refused: !bindShutdown(f, in.dead)}

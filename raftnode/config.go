@@ -21,6 +21,7 @@ const (
 	DefaultQueueBytes       = 128 << 20
 	DefaultMaxQueuedSubs    = 1 << 16
 	DefaultSegmentBytes     = 16 << 20
+	DefaultLogTailBytes     = 64 << 20
 	DefaultSnapshotLogBytes = 64 << 20
 	DefaultSnapshotRetain   = 2
 	DefaultDiskReserve      = 256 << 20
@@ -57,6 +58,10 @@ type Config struct {
 	MaxQueuedSubs int
 	// SegmentBytes is the size of one segment file of the wal store.
 	SegmentBytes int
+	// LogTailBytes bounds the newest log entries held in memory, over all groups of the node, from which
+	// leaders replicate without reading their disk. No group has less than 1 MiB, and each its newest
+	// entry.
+	LogTailBytes int64
 	// SnapshotLogBytes is how much log a group writes before the node takes its next snapshot; a
 	// group whose last snapshot is larger waits for as many bytes as that.
 	SnapshotLogBytes int64
@@ -84,6 +89,7 @@ func DefaultConfig() Config {
 		QueueBytes:       DefaultQueueBytes,
 		MaxQueuedSubs:    DefaultMaxQueuedSubs,
 		SegmentBytes:     DefaultSegmentBytes,
+		LogTailBytes:     DefaultLogTailBytes,
 		SnapshotLogBytes: DefaultSnapshotLogBytes,
 		SnapshotRetain:   DefaultSnapshotRetain,
 		DiskReserve:      DefaultDiskReserve,
@@ -107,7 +113,7 @@ func (c *Config) Validate() error {
 	check(c.MaxEntryBytes > 0 && c.MaxEntryCommands > 0 && c.MaxSubBytes >= c.MaxEntryBytes,
 		"entry limits must be positive and no larger than the limit of one sub-batch")
 	check(c.QueueBytes > 0 && c.MaxQueuedSubs > 0, "queue limits must be positive")
-	check(c.SegmentBytes > 0 && c.SnapshotLogBytes > 0, "segment and snapshot sizes must be positive")
+	check(c.SegmentBytes > 0 && c.SnapshotLogBytes > 0 && c.LogTailBytes > 0, "segment, snapshot and tail sizes must be positive")
 	check(c.SnapshotRetain >= 2, "at least 2 snapshots must be kept")
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("raftnode: config: %w", err)

@@ -31,6 +31,7 @@ var _ raft.BatchingFSM = (*applier)(nil)
 // ApplyBatch implements raft.BatchingFSM.
 func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	g := a.g
+	g.n.yield("raftnode.apply")
 	changed := false
 	for _, l := range logs {
 		// After a restart in place raft hands over again what the machine has seen.

@@ -56,6 +56,9 @@ func (n *Node) publish(group uint32, g *Group) {
 		slices.SortFunc(next.list, func(a, b *Group) int { return int(int64(a.id) - int64(b.id)) })
 	}
 	n.table.Store(next)
+	for _, have := range next.list {
+		have.logs.SetTailBytes(n.tailShare(len(next.list)))
+	}
 }
 
 // StartGroup starts a replica, new or from its files, and records it. The machine's state is loaded

@@ -19,7 +19,7 @@ const (
 	maxAppendEntries = 16
 	// commitTimeout is how often an idle leader tells its followers the commit index.
 	commitTimeout = 200 * time.Millisecond
-	// minTrailingLogs is the least number of entries kept behind a snapshot for slow followers.
+	// minTrailingLogs is the least number of small entries kept behind a snapshot for slow followers.
 	minTrailingLogs = max(256, 4*maxAppendEntries)
 	// never turns raft's own snapshot schedule off.
 	never          = 24 * time.Hour

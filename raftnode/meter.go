@@ -43,8 +43,8 @@ type meter struct {
 		// loading: raft is reading its log at start; what lies behind base is counted.
 		loading bool
 		base    uint64
-		// bytes were written to the log behind base, in entries.
-		bytes, entries int64
+		// bytes were written to the log behind base.
+		bytes int64
 		// marks remembers the total at some indexes, oldest first, so that a snapshot at an index
 		// takes off about what lies below it.
 		marks []mark
@@ -66,7 +66,7 @@ const maxMarks = 256
 func (m *meter) counting(snapshot uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mu.loading, m.mu.base, m.mu.bytes, m.mu.entries, m.mu.marks = true, snapshot, 0, 0, nil
+	m.mu.loading, m.mu.base, m.mu.bytes, m.mu.marks = true, snapshot, 0, nil
 }
 
 func (m *meter) started() {
@@ -83,7 +83,7 @@ func (m *meter) GetLog(index uint64, l *raft.Log) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.mu.loading && index > m.mu.base {
-		m.addLocked(index, 1, int64(len(l.Data))+entryOverhead)
+		m.addLocked(index, int64(len(l.Data))+entryOverhead)
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (m *meter) StoreLogs(logs []*raft.Log) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(logs) > 0 {
-		m.addLocked(logs[len(logs)-1].Index, int64(len(logs)), bytes)
+		m.addLocked(logs[len(logs)-1].Index, bytes)
 	}
 	return nil
 }
@@ -136,9 +136,8 @@ func (m *meter) DeleteRange(lo, hi uint64) error {
 	return m.Store.DeleteRange(lo, hi)
 }
 
-func (m *meter) addLocked(index uint64, entries, bytes int64) {
+func (m *meter) addLocked(index uint64, bytes int64) {
 	m.mu.bytes += bytes
-	m.mu.entries += entries
 	m.mu.total += bytes
 	m.mu.marks = append(m.mu.marks, mark{index, m.mu.total})
 	if len(m.mu.marks) > maxMarks {
@@ -161,23 +160,19 @@ func (m *meter) snapshotted(index uint64) {
 	}
 	switch {
 	case i == len(m.mu.marks):
-		m.mu.bytes, m.mu.entries = 0, 0
+		m.mu.bytes = 0
 	case i > 0:
-		left := m.mu.total - total
-		if m.mu.bytes > 0 {
-			m.mu.entries = m.mu.entries * left / m.mu.bytes
-		}
-		m.mu.bytes = left
+		m.mu.bytes = m.mu.total - total
 	}
 	m.mu.marks = append(m.mu.marks[:0], m.mu.marks[i:]...)
 	m.mu.base = max(m.mu.base, index)
 }
 
-// logged tells the bytes and entries behind the last snapshot.
-func (m *meter) logged() (bytes, entries int64) {
+// logged tells the bytes behind the last snapshot.
+func (m *meter) logged() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.mu.bytes, m.mu.entries
+	return m.mu.bytes
 }
 
 // isOverdue tells whether the append under way takes too long.

@@ -334,7 +334,18 @@ func (n *Node) Handle(class Class, f Handler) {
 		n.upper.Store(&f)
 		return
 	}
-	n.link.Handle(class, f)
+	n.link.Handle(class, func(ctx context.Context, from string, req []byte) ([]byte, error) {
+		reply, err := f(ctx, from, req)
+		n.yield("raftnode.answer")
+		return reply, err
+	})
+}
+
+// yield is a place where a test may hold the goroutine, as a stopped process would be.
+func (n *Node) yield(point string) {
+	if err := n.h.Point(point); err != nil {
+		n.cfg.Logger.Debug("fault injected", "point", point, "error", err)
+	}
 }
 
 // control serves the control class, which this package shares with the layers above.

@@ -244,6 +244,7 @@ func (g *Group) Fence(ctx context.Context) (index uint64, err error) {
 		}
 		switch {
 		case b.err == nil:
+			g.n.yield("raftnode.fence.passed")
 			return b.index, nil
 		case errors.Is(b.err, errNotReady):
 			err = g.waitOwnTerm(ctx)

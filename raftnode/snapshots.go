@@ -19,11 +19,15 @@ const (
 	shipPatience = 4
 	// trailingShare of the due log bytes is kept behind a snapshot for slow followers.
 	trailingShare = 4
+	// minTrailingBytes bounds the entries that are kept although they take more than that share.
+	minTrailingBytes = 4 << 20
+	// leastTrailing entries are kept whatever they take: those that may be outstanding, and a little.
+	leastTrailing = 4
 )
 
 // snapshotDue tells by how much the group is over its share of log bytes; 0 when it is not due.
 func (g *Group) snapshotDue() int64 {
-	bytes, _ := g.logs.logged()
+	bytes := g.logs.logged()
 	due := max(g.n.cfg.SnapshotLogBytes, g.snaps.size())
 	if g.n.low.Load() {
 		due = min(due, max(g.snaps.size()/2, int64(g.n.reserve.size()/lowSnapshotShare)))
@@ -116,14 +120,14 @@ func (g *Group) takeSnapshot(in *instance) error {
 	return nil
 }
 
-// trail sets how many entries stay behind the next snapshot, from the bytes they take.
+// trail sets how many entries stay behind the next snapshot: as many as take trailingShare of what makes
+// the group due, and a few more when entries are small.
 func (in *instance) trail() error {
 	g := in.g
-	bytes, entries := g.logs.logged()
-	trailing := uint64(minTrailingLogs)
-	if bytes > 0 && !g.n.low.Load() {
+	trailing := max(leastTrailing, min(minTrailingLogs, g.logs.Newest(minTrailingBytes)))
+	if !g.n.low.Load() {
 		keep := max(g.n.cfg.SnapshotLogBytes, g.snaps.size()) / trailingShare
-		trailing = max(trailing, uint64(float64(entries)*float64(keep)/float64(bytes)))
+		trailing = max(trailing, g.logs.Newest(uint64(keep)))
 	}
 	rc := in.raft.ReloadableConfig()
 	rc.TrailingLogs = trailing

@@ -35,6 +35,9 @@ type GroupStatus struct {
 	LogBytes int64
 	// StoreCalls counts the appends to the log store since start; one fsync each.
 	StoreCalls uint64
+	// LogReads counts the entries read back from the log's disk since start. Followers that keep up are
+	// served from memory.
+	LogReads uint64
 	// LowDisk: growing writes are refused, here or by a majority.
 	LowDisk bool
 }
@@ -55,13 +58,13 @@ type ReplicaStatus struct {
 
 // Status describes the group as seen here.
 func (g *Group) Status() GroupStatus {
-	bytes, _ := g.logs.logged()
+	bytes := g.logs.logged()
 	s := GroupStatus{
 		Group: g.id, Replica: g.replica,
 		Leader: g.Leader(), Leading: g.IsLeader(),
 		Applied: g.Applied(), ConfigIndex: g.applier.config.Load(),
 		SnapshotBytes: g.snaps.size(),
-		LogBytes:      bytes, StoreCalls: g.logs.calls.Load(),
+		LogBytes:      bytes, StoreCalls: g.logs.calls.Load(), LogReads: g.logs.DiskReads(),
 		LowDisk: g.prop.lowDisk.Load(),
 	}
 	s.SnapshotIndex, _ = g.snaps.local()

@@ -28,20 +28,35 @@ type stores struct {
 	close  func() error
 }
 
-// openStores opens a replica's files. One that was here before must still have its vote: without it
-// the replica could vote twice in a term.
+// minTailBytes is what every group may hold of its newest entries however many groups there are: more
+// than is outstanding in a group at a time.
+const minTailBytes = 1 << 20
+
+// tailShare is each group's part of the node's memory for newest entries.
+func (n *Node) tailShare(groups int) int64 {
+	return max(minTailBytes, n.cfg.LogTailBytes/int64(max(1, groups)))
+}
+
+// openStores opens a replica's files. One that was here before must still have its log, or it has
+// forgotten what it acknowledged, and its vote, or it could vote twice in a term.
 func (g *Group) openStores(startedBefore bool) (stores, error) {
 	var s stores
 	var err error
 	if err := g.checkLogStore(); err != nil {
 		return stores{}, err
 	}
-	opts := logstore.Options{SegmentBytes: g.n.cfg.SegmentBytes, Fatal: g.n.fatal, Logger: g.log, Rand: g.n.h.Rand}
+	opts := logstore.Options{
+		SegmentBytes: g.n.cfg.SegmentBytes, TailBytes: g.n.tailShare(len(g.n.running()) + 1), MustExist: startedBefore,
+		Fatal: g.n.fatal, Logger: g.log, Rand: g.n.h.Rand,
+	}
 	switch g.n.cfg.LogStore {
 	case LogStoreBolt:
 		s.logs, err = logstore.OpenBolt(path.Join(g.dir, boltName), opts)
 	default:
 		s.logs, err = logstore.OpenWAL(g.n.h.FS, path.Join(g.dir, walName), opts)
+	}
+	if _, ok := errors.AsType[*logstore.DamageError](err); ok {
+		err = fmt.Errorf("%w: %w", ErrDataLost, err)
 	}
 	if err != nil {
 		return stores{}, err

@@ -131,6 +131,26 @@ func TestLeaderClock(t *testing.T) {
 	})
 }
 
+// TestLeaderClockUnstarted: an entry may be cut before its leadership was seen to begin, on a node that
+// never led: its clock is then the wall, or the log clock if that is ahead.
+func TestLeaderClockUnstarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := host.NewWorld(1)
+		defer w.Close()
+		now := w.Host("n1").Wall.Now().UnixMilli()
+		for _, floor := range []int64{0, now + 5000} {
+			c := leaderClock{wall: w.Host("n1").Wall}
+			if got, want := c.now(floor), max(now, floor); got != want {
+				t.Errorf("log clock %d, wall %d: the first entry has %d", floor, now, got)
+			}
+			c.start(floor)
+			if got, want := c.now(floor), max(now, floor); got != want {
+				t.Errorf("log clock %d, wall %d: after the start it has %d", floor, now, got)
+			}
+		}
+	})
+}
+
 // TestBudget: limit and limit+1, and a claim of any size when nothing is claimed.
 func TestBudget(t *testing.T) {
 	b := budget{limit: 100}

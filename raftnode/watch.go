@@ -72,6 +72,7 @@ func (in *instance) observe(w *watched) (again bool) {
 	}
 	if term != 0 && w.term != term {
 		w.term = term
+		g.n.yield("raftnode.lead")
 		g.prop.lead()
 		in.starting.Store(false)
 	}

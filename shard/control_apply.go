@@ -44,6 +44,12 @@ func (v *View) apply(op fsm.Op, args [][]byte) (*View, error) {
 		changed, err = n.prefer(c)
 	case *cmdSettings:
 		changed, err = n.setSettings(c)
+	case *cmdHold:
+		changed, err = n.hold(c)
+	case *cmdRenew:
+		changed, err = n.renew(c)
+	case *cmdRelease:
+		changed, err = n.release(c)
 	}
 	if err != nil || !changed {
 		return v, err

@@ -25,6 +25,8 @@ const (
 	opReport   linkOp = "report"   // nothing → nodeReport
 	opTransfer linkOp = "transfer" // transferOrder → nothing
 	opDigest   linkOp = "digest"   // digestOrder → []ReplicaDigest
+	opCapture  linkOp = "capture"  // captureOrder → captureGrant
+	opSlots    linkOp = "slots"    // slotsOrder → slotsAnswer
 )
 
 const (
@@ -157,6 +159,10 @@ func (n *Node) answer(ctx context.Context, req *linkRequest) (any, error) {
 		return answerTo(req, func(o transferOrder) (struct{}, error) { return struct{}{}, n.transferHere(ctx, o) })
 	case opDigest:
 		return answerTo(req, func(o digestOrder) ([]ReplicaDigest, error) { return n.digestHere(ctx, o) })
+	case opCapture:
+		return answerTo(req, func(o captureOrder) (captureGrant, error) { return n.serveCapture(ctx, o) })
+	case opSlots:
+		return answerTo(req, func(o slotsOrder) (slotsAnswer, error) { return n.serveSlots(ctx, o) })
 	}
 	return nil, fmt.Errorf("%w: question %q is not known", ErrRefused, req.Op)
 }

@@ -22,6 +22,9 @@ const (
 	opForget      fsm.Op = 0x8006
 	opPrefer      fsm.Op = 0x8007
 	opSettings    fsm.Op = 0x8008
+	opHold        fsm.Op = 0x8009
+	opRenew       fsm.Op = 0x800a
+	opRelease     fsm.Op = 0x800b
 )
 
 // maxControlArg bounds, in bytes, the argument of a control command.
@@ -146,6 +149,9 @@ func controlTable() *fsm.Table {
 		row(opForget, "CONTROL.FORGET"),
 		row(opPrefer, "CONTROL.PREFER"),
 		row(opSettings, "CONTROL.SETTINGS"),
+		row(opHold, "CONTROL.HOLD"),
+		row(opRenew, "CONTROL.RENEW"),
+		row(opRelease, "CONTROL.RELEASE"),
 	})
 }
 
@@ -178,6 +184,12 @@ func controlOp(arg any) fsm.Op {
 		return opPrefer
 	case *cmdSettings:
 		return opSettings
+	case *cmdHold:
+		return opHold
+	case *cmdRenew:
+		return opRenew
+	case *cmdRelease:
+		return opRelease
 	}
 	panic(fmt.Sprintf("shard: no control command takes a %T", arg))
 }
@@ -207,6 +219,12 @@ func parseControl(op fsm.Op, args [][]byte) (any, error) {
 		arg = new(cmdPrefer)
 	case opSettings:
 		arg = new(cmdSettings)
+	case opHold:
+		arg = new(cmdHold)
+	case opRenew:
+		arg = new(cmdRenew)
+	case opRelease:
+		arg = new(cmdRelease)
 	default:
 		return nil, fmt.Errorf("%w: no control command has number %d", ErrRefused, op)
 	}

@@ -138,6 +138,8 @@ type controlImage struct {
 	NextGroup      uint32      `json:"nextGroup"`
 	Slots          []slotRun   `json:"slots"`
 	Epoch          uint64      `json:"epoch"`
+	Holds          []Hold      `json:"holds,omitempty"`
+	Restored       uint64      `json:"restored,omitempty"`
 }
 
 // marshal is a function of the View's content alone: slices are ordered, JSON sorts map keys.
@@ -146,6 +148,7 @@ func (v *View) marshal() ([]byte, error) {
 		Version: controlImageVersion, ClusterID: v.ClusterID, ClusterVersion: v.ClusterVersion,
 		HashKey: v.HashKey[:], Revision: v.Revision, Settings: v.Settings, SettingsRev: v.SettingsRev,
 		Nodes: v.Nodes, Groups: v.Groups, NextGroup: v.NextGroup, Slots: slotRuns(v.Slots), Epoch: v.Epoch,
+		Holds: v.Holds, Restored: v.Restored,
 	})
 }
 
@@ -165,5 +168,6 @@ func unmarshalView(data []byte) (*View, error) {
 		ClusterID: c.ClusterID, ClusterVersion: c.ClusterVersion, HashKey: [16]byte(c.HashKey),
 		Revision: c.Revision, Settings: c.Settings, SettingsRev: c.SettingsRev,
 		Nodes: c.Nodes, Groups: c.Groups, NextGroup: c.NextGroup, Slots: slots, Epoch: c.Epoch,
+		Holds: c.Holds, Restored: c.Restored,
 	}, nil
 }

@@ -249,6 +249,7 @@ func FuzzControlApply(f *testing.F) {
 	for _, arg := range []any{
 		foundCommand(2, 3), &cmdAddNode{Node: testNode("n2")}, &cmdLeaveNode{Node: "n1"}, &cmdForget{Group: 1, Number: 1},
 		&cmdSetReplicas{Groups: []groupReplicas{{Group: 1, If: 1, Voters: []string{"n1"}}}}, &cmdPrefer{Group: 1, If: 1, Node: "n1"}, &cmdSettings{If: 1},
+		&cmdHold{Kind: HoldRestore, Node: "n1", Nonce: "a"}, &cmdRenew{ID: 1}, &cmdRelease{ID: 1, Keep: true},
 	} {
 		c := controlCommand(arg)
 		f.Add(uint16(c.Op), c.Args[0])

@@ -37,6 +37,10 @@ type View struct {
 	Slots *[SlotCount]uint32
 	// Epoch grows with every change of Slots.
 	Epoch uint64
+	// Holds are in the order of their ids; while there is one, no slot begins to move.
+	Holds []Hold
+	// Restored is the id of the restore that was kept last, 0 for none.
+	Restored uint64
 }
 
 // Settings are the cluster's settings.

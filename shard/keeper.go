@@ -74,6 +74,8 @@ type keeper struct {
 	// calm is the Revision at which the governor had nothing to do while calmUp were in contact.
 	calm   uint64
 	calmUp map[string]bool
+	// holds is kept on the control group's leader.
+	holds holdWatch
 }
 
 // step looks once and acts at most once; it reports whether to look again at once.
@@ -87,7 +89,7 @@ func (k *keeper) step() bool {
 	if st.Term != k.term {
 		*k = keeper{
 			n: k.n, r: k.r, term: st.Term, since: time.Now(),
-			good: map[uint64]time.Time{}, down: map[uint64]bool{}, tried: map[string]bool{},
+			good: map[uint64]time.Time{}, down: map[uint64]bool{}, tried: map[string]bool{}, holds: holdWatch{},
 		}
 		k.r.serving.Store(0)
 	}
@@ -234,10 +236,14 @@ func (k *keeper) govern(v *View, st *raftnode.GroupStatus) bool {
 			up[m.Node] = true
 		}
 	}
-	if v.Revision == k.calm && maps.Equal(up, k.calmUp) {
+	var next any
+	if silent := k.holds.silent(v, time.Now()); silent != nil {
+		next = silent
+	} else if v.Revision == k.calm && maps.Equal(up, k.calmUp) {
 		return false
+	} else {
+		next = governorStep(v, up)
 	}
-	next := governorStep(v, up)
 	if next == nil {
 		k.calm, k.calmUp = v.Revision, up
 		return false
@@ -281,6 +287,11 @@ func (k *keeper) push(v *View) {
 	}
 	if len(missing) > 0 {
 		add(fsm.Own(v.Epoch, missing))
+	}
+	if id, open := k.r.keyspace.Import(); open {
+		if over, keep := v.importOver(id); over {
+			add(fsm.ImportEnd(id, keep))
+		}
 	}
 	if want != k.pushed {
 		policy, _ := fsm.ParsePolicy(want.policy) // checked when it was set

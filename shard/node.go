@@ -42,9 +42,10 @@ type Node struct {
 	agentOnce            sync.Once
 	checking, describing atomic.Bool
 	// book is the identity as last saved; never nil.
-	book    atomic.Pointer[identity]
-	digests digestRuns
-	left    chan struct{}
+	book     atomic.Pointer[identity]
+	digests  digestRuns
+	captures captures
+	left     chan struct{}
 
 	mu struct {
 		sync.Mutex
@@ -88,6 +89,7 @@ func Open(h *host.Host, rn *raftnode.Node, cfg Config) (*Node, error) {
 	rn.Handle(raftnode.ClassForward, n.router.handleForward)
 	rn.Handle(raftnode.ClassControl, n.handleControl)
 	rn.Handle(raftnode.ClassJoin, n.handleJoin)
+	rn.Handle(raftnode.ClassBulk, n.handleBulk)
 	if err := n.resume(id); err != nil {
 		return nil, n.abandon(err)
 	}
@@ -154,6 +156,7 @@ func (n *Node) Close() error {
 	}
 	n.cancel(ErrClosing)
 	n.router.close()
+	n.captures.close()
 	n.wg.Wait()
 	return nil
 }

@@ -200,6 +200,14 @@ func replicaRows(rs []raftnode.ReplicaStatus, alive map[string]bool, led bool, l
 	return rows
 }
 
+// nodeName is what people call a node.
+func nodeName(v *View, id string) string {
+	if n, ok := v.Node(id); ok {
+		return n.Name
+	}
+	return id
+}
+
 // judge sets the health and the warnings.
 func (s *Status) judge(v *View) {
 	warn := func(health Health, mend, format string, args ...any) {
@@ -245,6 +253,10 @@ func (s *Status) judge(v *View) {
 		if g.LowDisk {
 			warn(HealthDegraded, "free disk space on the nodes that hold it", "group %d refuses growing writes: disk space is low", g.ID)
 		}
+	}
+	if h := v.restoring(); h != nil {
+		warn(HealthUnavailable, "wait; or, if that node is gone: kvorum snapshot restore --cancel",
+			"the cluster is being restored through node %s: until that ends no key can be read or written", nodeName(v, h.Node))
 	}
 	if stay < v.Settings.Replicas {
 		mend := ""

@@ -66,6 +66,9 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return sr, nil
 }
 
+// Info sums up the stream, once Next returned io.EOF.
+func (r *Reader) Info() Info { return r.info }
+
 // Header returns the stream's header.
 func (r *Reader) Header() Header { return r.header }
 

@@ -49,6 +49,7 @@ type config struct {
 
 	LogStore    string
 	SegmentSize size
+	LogTail     size
 	SnapshotLog size
 	DiskReserve size
 	Heartbeat   time.Duration
@@ -70,7 +71,7 @@ func defaults() config {
 		Data: "kvorum-data", Bind: "127.0.0.1", Port: 7400,
 		Groups: defaultGroups(), Replicas: 3,
 		MaxMemoryPolicy: "noeviction", MaxKey: 64 << 10, MaxValue: 16 << 20, MaxConnections: 10000,
-		LogStore: "wal", SegmentSize: 64 << 20, SnapshotLog: 256 << 20, DiskReserve: 64 << 20,
+		LogStore: "wal", SegmentSize: 64 << 20, LogTail: 64 << 20, SnapshotLog: 256 << 20, DiskReserve: 64 << 20,
 		Heartbeat: 400 * time.Millisecond, Timeout: 5 * time.Second,
 		LogLevel: "info", LogFormat: "text",
 	}
@@ -132,6 +133,7 @@ func options() []option {
 		{"max-connections", "client connections per listener", number(func(c *config) *int { return &c.MaxConnections })},
 		{"log-store", "storage of the replicated log: wal or bolt", text(func(c *config) *string { return &c.LogStore })},
 		{"segment-size", "size of a log segment file", bytesize(func(c *config) *size { return &c.SegmentSize })},
+		{"log-tail", "memory for the newest log entries, over all groups of the node; none has less than 1MiB", bytesize(func(c *config) *size { return &c.LogTail })},
 		{"snapshot-log", "log bytes of a group after which it is snapshotted", bytesize(func(c *config) *size { return &c.SnapshotLog })},
 		{"disk-reserve", "free space below which growing writes are refused", bytesize(func(c *config) *size { return &c.DiskReserve })},
 		{"heartbeat", "time without a leader's sign of life after which a follower stands for election", span(func(c *config) *time.Duration { return &c.Heartbeat })},
@@ -297,6 +299,9 @@ func (c *config) validate() []error {
 	}
 	if c.SegmentSize < 1 || c.SegmentSize > logstore.MaxSegmentBytes {
 		bad("--segment-size %s is not between 1 and 1GiB", c.SegmentSize.String())
+	}
+	if c.LogTail < 1 {
+		bad("--log-tail is 0")
 	}
 	if c.SnapshotLog < 1 {
 		bad("--snapshot-log is 0")

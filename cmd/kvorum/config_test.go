@@ -71,7 +71,7 @@ func sample() map[string]string {
 		"peer-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "native-addr": "off", "insecure": "true", "init": "true",
 		"join": "127.0.0.1:7400", "if-new": "true", "groups": "5", "replicas": "5", "maxmemory": "1MiB",
 		"maxmemory-policy": "allkeys-lru", "max-key": "1KiB", "max-value": "2KiB", "max-connections": "7", "log-store": "bolt",
-		"segment-size": "1MiB", "snapshot-log": "3MiB", "disk-reserve": "0", "heartbeat": "300ms", "timeout": "3s",
+		"segment-size": "1MiB", "log-tail": "2MiB", "snapshot-log": "3MiB", "disk-reserve": "0", "heartbeat": "300ms", "timeout": "3s",
 		"log-level": "debug", "log-format": "json",
 	}
 }
@@ -168,7 +168,7 @@ func TestFaultsTogether(t *testing.T) {
 	file := writeConfig(t, "replicas: 4", "max-value: huge")
 	_, err := parse([]string{
 		"--config", file, "--data=", "--port=0", "--groups=2000", "--init", "--join=a:1", "--log-store=tape", "--max-key=65KiB",
-		"--maxmemory-policy=whim", "--max-connections=0", "--segment-size=2GiB", "--snapshot-log=0", "--timeout=-1s",
+		"--maxmemory-policy=whim", "--max-connections=0", "--segment-size=2GiB", "--log-tail=0", "--snapshot-log=0", "--timeout=-1s",
 		"--log-level=loud", "--log-format=xml", "--bind=0.0.0.0", "--peer-addr=off", "--http-addr=nonsense", "--native-addr=127.0.0.1:http",
 	}, map[string]string{"KVORUM_HEARTBEAT": "1ms", "KVORUM_DISK_RESERVE": "-1"})
 	if err == nil {
@@ -176,7 +176,7 @@ func TestFaultsTogether(t *testing.T) {
 	}
 	for _, want := range []string{
 		"--data", "--port", "--groups", "--init", "--join", "--log-store", "--max-key", "--maxmemory-policy", "--max-connections",
-		"--segment-size", "--snapshot-log", "--timeout", "--log-level", "--log-format", "--peer-addr", "--http-addr", "--native-addr",
+		"--segment-size", "--log-tail", "--snapshot-log", "--timeout", "--log-level", "--log-format", "--peer-addr", "--http-addr", "--native-addr",
 		"--heartbeat", "--replicas", "max-value in " + file, "disk-reserve in $KVORUM_DISK_RESERVE",
 	} {
 		if !strings.Contains(err.Error(), want) {

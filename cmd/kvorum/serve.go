@@ -253,7 +253,8 @@ func (c *config) raftConfig(log *slog.Logger, stop context.CancelCauseFunc) raft
 		}
 	}
 	rc.LogStore, rc.Heartbeat = c.LogStore, c.Heartbeat
-	rc.SegmentBytes, rc.SnapshotLogBytes, rc.DiskReserve = int(c.SegmentSize), int64(c.SnapshotLog), uint64(c.DiskReserve)
+	rc.SegmentBytes, rc.LogTailBytes = int(c.SegmentSize), int64(c.LogTail)
+	rc.SnapshotLogBytes, rc.DiskReserve = int64(c.SnapshotLog), uint64(c.DiskReserve)
 	rc.Logger = log
 	rc.Events.Fatal = fatal(stop)
 	return rc

@@ -199,9 +199,15 @@ func (m *nemesis) pause(ctx context.Context) {
 		time.Sleep(hold)
 		return nil
 	})
+	if point == "raftnode.lead" {
+		m.transfer(ctx)
+	}
 	pause(ctx, hold)
+	m.count["held at "+point] += int(m.c.world.Faults(n.name).Hits(point))
 	m.c.world.Faults(n.name).Disarm(point)
 }
 
 // yieldPoints are the named fault points at which a pause is most dangerous.
-var yieldPoints = []string{"raftnode.fence.passed", "raftnode.apply", "shard.forward.reply", "raftnode.propose"}
+var yieldPoints = []string{
+	"raftnode.fence.passed", "raftnode.apply", "raftnode.propose", "raftnode.lead", "raftnode.answer",
+}

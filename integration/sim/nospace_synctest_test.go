@@ -225,7 +225,8 @@ func TestNoSpaceOneNode(t *testing.T) {
 				full := l.c.nodes[victim]
 				l.squeeze(full, roomLeft)
 				kinds := l.fill("during", 600)
-				if l.ok < 400 {
+				// A victim that leads one of the two groups refuses what grows there: about half of them.
+				if l.ok < 340 {
 					t.Errorf("only %d writes succeeded beside one full disk: %v", l.ok, kinds)
 				}
 				for _, n := range l.c.nodes {

@@ -36,6 +36,10 @@ func TestPlanted(t *testing.T) {
 			o.Faults = Faults{Cut: true, OneWay: true}
 			o.FaultGap = 300 * time.Millisecond
 		}},
+		{"unstarted-clock", "a leader's first entry cut before its clock was started", func(o *Options) {
+			o.Faults = Faults{Pause: true, Transfer: true}
+			o.FaultGap, o.Groups = 300*time.Millisecond, 1
+		}},
 		{"swapped-replies", "replies handed to the wrong callers", nil},
 	} {
 		t.Run(bug.name, func(t *testing.T) {

@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/integration/check"
 	"github.com/kvorum/kvorum/integration/history"
 	"github.com/kvorum/kvorum/shard"
@@ -120,7 +122,38 @@ func (r *Report) settle(c *cluster, l *load) error {
 			l.rec.Record(op)
 		}
 	}
+	if err := r.clocks(ctx, c); err != nil {
+		return err
+	}
 	return r.agree(ctx, c)
+}
+
+// clocks checks that no group's log clock has run ahead of every node's time of day, give or take what the
+// faults shifted that: a key that is to live for a minute must be there, and have a minute left.
+func (r *Report) clocks(ctx context.Context, c *cluster) error {
+	const life, slack = time.Minute, 15 * time.Second
+	router := c.nodes[0].router()
+	table := router.Table()
+	do := func(args ...string) *shard.Reply {
+		out := make([]shard.Reply, 1)
+		router.Do(ctx, &shard.Caller{Protocol: "internal", Timeout: opTimeout}, []fsm.Command{parse(table, args...)}, out)
+		return &out[0]
+	}
+	for i := range 8 * r.Options.Groups { // groups are met by chance, each surely enough
+		key := fmt.Sprintf("clock-%d", i)
+		at := c.world.Host(c.nodes[0].name).Wall.Now().Add(life).UnixMilli()
+		if rep := do("SET", key, "x", "PXAT", strconv.FormatInt(at, 10)); rep.Err != nil {
+			return fmt.Errorf("sim: a key with a deadline: %w", rep.Err)
+		}
+		rep := do("PTTL", key)
+		if rep.Err != nil {
+			return fmt.Errorf("sim: PTTL: %w", rep.Err)
+		}
+		if left := time.Duration(rep.Result.Int) * time.Millisecond; left < life-slack || left > life+slack {
+			return fmt.Errorf("sim: a key that is to live for %v has %v left by its group's clock", life, left)
+		}
+	}
+	return nil
 }
 
 // agree compares the digests of all replicas until they are equal at one applied index.

@@ -164,6 +164,11 @@ func command(t *fsm.Table, op *history.Op) fsm.Command {
 		history.Expire: {"SET", op.Key, op.Arg, "PX", strconv.FormatInt(op.Len, 10)},
 		history.Append: {"RPUSH", op.Key, op.Arg}, history.ReadList: {"LRANGE", op.Key, "0", "-1"},
 	}[op.Func]
+	return parse(t, words...)
+}
+
+// parse makes a command of its words.
+func parse(t *fsm.Table, words ...string) fsm.Command {
 	spec, ok := t.Lookup([]byte(words[0]))
 	if !ok {
 		panic("sim: no command " + words[0])

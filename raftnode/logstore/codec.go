@@ -54,6 +54,15 @@ func (c codec) Encode(l *raft.Log, w io.Writer) error {
 
 func (c codec) append(dst []byte, l *raft.Log) []byte {
 	start := len(dst)
+	dst = c.appendHeader(dst, l)
+	dst = append(dst, l.Data...)
+	dst = append(dst, l.Extensions...)
+	binary.LittleEndian.PutUint32(dst[start:], crc32.Checksum(dst[start+4:], castagnoli()))
+	return dst
+}
+
+// appendHeader leaves the checksum 0.
+func (c codec) appendHeader(dst []byte, l *raft.Log) []byte {
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, c.tag)
 	dst = binary.LittleEndian.AppendUint64(dst, l.Index)
@@ -62,11 +71,15 @@ func (c codec) append(dst []byte, l *raft.Log) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(l.AppendedAt.Unix()))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(l.AppendedAt.Nanosecond()))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(l.Data)))
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(l.Extensions)))
-	dst = append(dst, l.Data...)
-	dst = append(dst, l.Extensions...)
-	binary.LittleEndian.PutUint32(dst[start:], crc32.Checksum(dst[start+4:], castagnoli()))
-	return dst
+	return binary.LittleEndian.AppendUint32(dst, uint32(len(l.Extensions)))
+}
+
+// sum is the checksum of the encoded entry.
+func (c codec) sum(l *raft.Log) uint32 {
+	var head [entryHeader]byte
+	sum := crc32.Checksum(c.appendHeader(head[:0], l)[4:], castagnoli())
+	sum = crc32.Update(sum, castagnoli(), l.Data)
+	return crc32.Update(sum, castagnoli(), l.Extensions)
 }
 
 // good tells whether src is an entry of this log; the tag is looked at first, which costs nothing.

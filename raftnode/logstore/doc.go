@@ -13,7 +13,10 @@
 //     refused append left nothing behind, and appends go on when there is space again.
 //   - A torn tail, which only an append in flight can leave, is cut off by open. Any other damage
 //     is refused with a DamageError that says what to do. One kind passes for a torn tail: rot within
-//     the very last append while the process is down.
+//     the very last append, in bolt within the page that put the last call in force, while the process
+//     is down.
+//   - What open reads it makes durable before anybody acts on it: the cache may hold what a failed
+//     sync never wrote.
 //   - A vote and its term are one durable record.
 //
 // Every method of Store may be called from any goroutine at any time, as raft does: its main

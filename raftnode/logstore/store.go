@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +33,12 @@ type Options struct {
 	// DefaultSegmentBytes. The last append may pass it. bolt has no segments.
 	SegmentBytes int
 	// TailBytes bounds the newest entries held in memory, from which a leader replicates without
-	// reading its disk; 0 = DefaultTailBytes. The newest entry is held whatever its size.
+	// reading its disk; 0 = DefaultTailBytes. The newest entry is held whatever its size. SetTailBytes
+	// changes it.
 	TailBytes int64
+	// MustExist makes the opening of a log that is not there fail with a DamageError instead of making
+	// it: for a replica that is known to have been here before.
+	MustExist bool
 	// Fatal is called once when the store is poisoned: the process should stop. It runs on the
 	// goroutine that met the error and must be quick; nil = none.
 	Fatal func(error)
@@ -75,6 +80,14 @@ type Store interface {
 	Bytes() uint64
 	// StoreCalls counts appends that reached the disk, one sync each.
 	StoreCalls() uint64
+	// DiskReads counts entries that GetLog read from the disk, since memory no longer held them.
+	DiskReads() uint64
+	// SetTailBytes changes Options.TailBytes, and frees at once what is too much.
+	SetTailBytes(bytes int64)
+	// TailLimit tells the limit in force, in bytes.
+	TailLimit() int64
+	// Newest tells how many of the newest entries take at most so many bytes together.
+	Newest(bytes uint64) (entries uint64)
 	// Running describes the append that has waited longest for the disk, if any is under way.
 	Running() (since time.Time, bytes int64, ok bool)
 	// Overdue tells whether that append takes longer than grace plus its size at OverdueRate.
@@ -119,6 +132,7 @@ type store struct {
 	}
 	poison  atomic.Pointer[error]
 	calls   atomic.Uint64
+	reads   atomic.Uint64
 	running runList
 }
 
@@ -181,6 +195,34 @@ func (s *store) IsMonotonic() bool { return true }
 
 func (s *store) StoreCalls() uint64 { return s.calls.Load() }
 
+func (s *store) DiskReads() uint64 { return s.reads.Load() }
+
+func (s *store) SetTailBytes(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.tail.limit = bytes
+	s.mu.tail.trim()
+}
+
+func (s *store) TailLimit() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.mu.tail.limit
+}
+
+func (s *store) Newest(bytes uint64) (entries uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, n := range slices.Backward(s.mu.sizes) {
+		if uint64(n) > bytes {
+			break
+		}
+		bytes -= uint64(n)
+		entries++
+	}
+	return entries
+}
+
 func (s *store) Bytes() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -217,6 +259,7 @@ func (s *store) GetLog(index uint64, l *raft.Log) error {
 		if err != nil {
 			return err
 		}
+		s.reads.Add(1)
 		err = s.b.get(index, l)
 		if err == nil && l.Index != index {
 			err = fmt.Errorf("entry %d was found at %d", l.Index, index)

@@ -63,5 +63,9 @@ func TestWALCrashEveryStep(t *testing.T) { logstoretest.CrashEveryStep(t, walOn(
 
 func TestWALCrashRandom(t *testing.T) { logstoretest.CrashRandom(t, walOn(smallSegments, 1000)) }
 
+func TestWALSyncErrorEveryStep(t *testing.T) {
+	logstoretest.SyncErrorEveryStep(t, walOn(smallSegments, 0))
+}
+
 func BenchmarkWAL(b *testing.B)  { logstoretest.Benchmark(b, walOnDisk) }
 func BenchmarkBolt(b *testing.B) { logstoretest.Benchmark(b, boltOnDisk) }

@@ -23,11 +23,16 @@ func (t *tail) reset(next uint64) {
 	t.entries, t.bytes, t.next = nil, 0, next
 }
 
-// push appends the entry t.next and drops the oldest beyond the limit.
+// push appends the entry t.next.
 func (t *tail) push(l *raft.Log, size int64) {
 	t.entries = append(t.entries, tailEntry{*l, size})
 	t.bytes += size
 	t.next++
+	t.trim()
+}
+
+// trim drops the oldest beyond the limit.
+func (t *tail) trim() {
 	for t.bytes > t.limit && len(t.entries) > 1 {
 		t.dropFirst()
 	}

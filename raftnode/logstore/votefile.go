@@ -108,6 +108,8 @@ func OpenVoteFile(fs host.FS, name, nodeID string, opts ...VoteOption) (*VoteFil
 			return nil, fmt.Errorf("%w: %s", ErrVoteMissing, name)
 		}
 		err = createVoteFile(fs, name, nodeID)
+	} else if err == nil {
+		err = fs.SyncDir(path.Dir(name)) // its maker may have died before it did
 	}
 	if err != nil {
 		return nil, fmt.Errorf("logstore: open vote file: %w", err)
@@ -175,8 +177,9 @@ func (v *VoteFile) load(nodeID string) error {
 		return fmt.Errorf("%w: %s was written by node %s, this is node %s", ErrOtherNode, v.path, newest.node, nodeID)
 	}
 	v.now = newest
-	// A killed process may have left the record in the cache alone; it is acted on from here.
-	err := v.f.Sync()
+	// A process that was killed, or met an error, may have left the record in the cache alone; it is acted
+	// on from here. See rewrite.
+	err := v.put(v.now)
 	for range 2 {
 		if whole || err != nil {
 			break

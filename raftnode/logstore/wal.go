@@ -78,7 +78,7 @@ func (w *walLog) open(fs host.FS) error {
 	if err != nil {
 		return err
 	}
-	if w.meta, err = openMeta(fs, w.dir, w.opts.Rand); err != nil {
+	if w.meta, err = openMeta(fs, w.dir, w.opts); err != nil {
 		return err
 	}
 	w.fs.meta = w.meta

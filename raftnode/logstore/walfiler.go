@@ -160,8 +160,14 @@ func (w *walLog) scanTail(g types.SegmentInfo, name string) (segmentScan, error)
 			return scan, fmt.Errorf("logstore: cut a torn append off %s: %w", name, err)
 		}
 	}
-	// A killed process may have left good appends in the cache alone; they are the log from here.
-	if err := f.Sync(); err != nil {
+	// A process that was killed may have left good appends in the cache alone; they are the log from here.
+	if w.cur == nil {
+		err = rewrite(f, scan.last, scan.end)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
 		return scan, fmt.Errorf("logstore: sync %s: %w", name, err)
 	}
 	if err := w.fs.fs.SyncDir(w.dir); err != nil {

@@ -60,12 +60,15 @@ type metaRecord struct {
 
 var _ types.MetaStore = (*walMeta)(nil)
 
-// openMeta opens the list of segments in dir, making it when there is none.
-func openMeta(fs host.FS, dir string, rand io.Reader) (*walMeta, error) {
+// openMeta opens the list of segments in dir, making it when there is none and none must be there.
+func openMeta(fs host.FS, dir string, opts Options) (*walMeta, error) {
 	m := &walMeta{fs: fs, path: path.Join(dir, metaName)}
 	_, err := fs.Stat(m.path)
 	if errors.Is(err, os.ErrNotExist) {
-		err = m.create(rand)
+		if opts.MustExist {
+			return nil, damaged(m.path, "it is missing")
+		}
+		err = m.create(opts.Rand)
 	}
 	if err == nil {
 		m.f, err = fs.OpenFile(m.path, os.O_RDWR, 0)
@@ -118,16 +121,21 @@ func (m *walMeta) read() error {
 	} else if err != nil {
 		return fmt.Errorf("logstore: read %s: %w", m.path, err)
 	}
-	for _, slot := range [][]byte{data[:metaSlot], data[metaSlot:]} {
+	at := int64(0)
+	for i, slot := range [][]byte{data[:metaSlot], data[metaSlot:]} {
 		if r, ok := parseMeta(slot); ok && r.seq > m.seq {
-			m.metaRecord = r
+			m.metaRecord, at = r, int64(i)*metaSlot
 		}
 	}
 	if m.seq == 0 {
 		return damaged(m.path, "neither slot is readable")
 	}
-	// A killed process may have left the record in the cache alone; it is acted on from here.
-	if err := m.f.Sync(); err != nil {
+	// A process that was killed may have left the record in the cache alone; it is acted on from here.
+	err := rewrite(m.f, at, at+int64(len(m.metaRecord.append(nil))))
+	if err == nil {
+		err = m.f.Sync()
+	}
+	if err != nil {
 		return fmt.Errorf("logstore: sync %s: %w", m.path, err)
 	}
 	return nil

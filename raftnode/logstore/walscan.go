@@ -33,6 +33,7 @@ type segmentScan struct {
 	offsets []uint32 // of each entry's frame
 	sizes   []uint32 // of each entry's frame without padding
 	end     int64    // behind the last good batch; 0 = none
+	last    int64    // where the last good batch begins
 	// indexStart is where the index begins if the last good batch sealed the segment, else 0.
 	indexStart uint64
 	// rest tells that there is something other than zeros behind end.
@@ -145,7 +146,7 @@ func scanBatches(data []byte) segmentScan {
 			if crc32.Checksum(data[s.end:at], castagnoli()) != f.len {
 				return s
 			}
-			s.end = at + frameHeader
+			s.last, s.end = s.end, at+frameHeader
 			s.offsets, s.sizes, s.indexStart = offsets, sizes, indexStart
 		}
 		at += f.full

@@ -43,16 +43,22 @@ func opDelete(lo, hi uint64) op {
 	}}
 }
 
-func opReopen() op {
-	return op{"reopen", func(b *bench) (*model, error) {
-		if err := b.sub.Close(b.s); err != nil {
-			return b.m, err
-		}
+func opOpen() op {
+	return op{"open", func(b *bench) (*model, error) {
 		s, err := b.sub.Open()
 		if err == nil {
 			b.s = s
 		}
 		return b.m, err
+	}}
+}
+
+func opReopen() op {
+	return op{"reopen", func(b *bench) (*model, error) {
+		if err := b.sub.Close(b.s); err != nil {
+			return b.m, err
+		}
+		return opOpen().run(b)
 	}}
 }
 
@@ -69,32 +75,35 @@ func script() []op {
 	}
 }
 
-// CrashEveryStep runs a fixed script once for each step that its calls take on the disk, and
-// crashes at that step; then the same with a second crash at each step of the recovery.
+// CrashEveryStep runs a fixed script once for each step that its calls take on the disk, the making of
+// the log included, and crashes at that step; then the same with a second crash at each step of the
+// recovery. What the log held is then lost to no power cut, whether the next life appends first or not.
 func CrashEveryStep(t *testing.T, fresh Fresh) {
 	for _, policy := range policies() {
-		t.Run(fmt.Sprintf("%+v", policy), func(t *testing.T) {
-			for at := int64(1); ; at++ {
-				if !crashAt(t, fresh, at, policy) {
-					t.Logf("%d steps", at-1)
-					return
+		for _, first := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%+v/append=%v", policy, first), func(t *testing.T) {
+				for at := int64(1); ; at++ {
+					if !crashAt(t, fresh, at, policy, first) {
+						t.Logf("%d steps", at-1)
+						return
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
 // crashAt is false when the script ended before the step.
-func crashAt(t *testing.T, fresh Fresh, at int64, policy host.CrashPolicy) bool {
+func crashAt(t *testing.T, fresh Fresh, at int64, policy host.CrashPolicy, first bool) bool {
 	t.Helper()
-	b := newBench(t, fresh)
+	b := &bench{sub: fresh(t), m: newModel()}
 	if b.sub.Disk == nil {
 		t.Skip("the store's disk cannot crash")
 	}
 	crashed := arm(b.sub.Disk, at, policy)
 	may := []*model{b.m}
 	where := ""
-	for _, o := range script() {
+	for _, o := range append([]op{opOpen()}, script()...) {
 		if may, where = b.play(t, o, crashed), o.name; crashed.Load() {
 			break
 		}
@@ -117,7 +126,7 @@ func crashAt(t *testing.T, fresh Fresh, at int64, policy host.CrashPolicy) bool 
 			break
 		}
 	}
-	recovered(t, b, may, name)
+	recovered(t, b, may, name, first)
 	return true
 }
 
@@ -153,8 +162,8 @@ func arm(disk *host.MemFS, step int64, policy host.CrashPolicy) *atomic.Bool {
 }
 
 // recovered checks that an opened store holds one of the models, keeps holding it through a power
-// cut, and works on.
-func recovered(t fataler, b *bench, may []*model, name string) {
+// cut, and works on; with first it works before the cut too.
+func recovered(t fataler, b *bench, may []*model, name string, first bool) {
 	t.Helper()
 	var errs []error
 	b.m = nil
@@ -168,6 +177,9 @@ func recovered(t fataler, b *bench, may []*model, name string) {
 	}
 	if b.m == nil {
 		t.Fatalf("%s: the store holds neither the log before nor the one after: %v", name, errs)
+	}
+	if first {
+		b.append(t, 2, 100, 1)
 	}
 	b.sub.Disk.Crash(host.CrashPolicy{})
 	b.open(t)
@@ -208,7 +220,7 @@ func crashRound(t *rapid.T, b *bench) {
 		b.sub.Disk.Crash(policy)
 	}
 	b.open(t)
-	recovered(t, b, may, where)
+	recovered(t, b, may, where, rapid.Bool().Draw(t, "append first"))
 	b.open(t)
 }
 
