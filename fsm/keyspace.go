@@ -93,7 +93,7 @@ func (k *Keyspace) Begin(ctx *Ctx, victims []Victim) {
 	for i := range victims {
 		k.evict(&victims[i])
 	}
-	k.st.PopDue(ctx.Now(), dueBatch)
+	k.st.PopDue(ctx.Now(), dueBatch, nil)
 	k.sweepTokens(ctx)
 }
 

@@ -4,6 +4,18 @@ package store
 
 import "github.com/kvorum/kvorum/store/collections"
 
+// The values of collections, as the package of that name has them.
+type (
+	List     = collections.List
+	ListEdit = collections.ListEdit
+	Hash     = collections.Hash
+	HashEdit = collections.HashEdit
+	Set      = collections.Set
+	SetEdit  = collections.SetEdit
+	ZSet     = collections.ZSet
+	ZSetEdit = collections.ZSetEdit
+)
+
 // edits are the handles with which collections are changed, one of each kind: one goroutine writes.
 type edits struct {
 	list listEditor

@@ -242,8 +242,11 @@ func (s *Store) addEntry(slot uint16, c *cursor) {
 // addItems adds a collection, or the rest of one.
 func (s *Store) addItems(slot uint16, c *cursor, h *entryHead) {
 	e := s.editorOf(h.typ)
-	if h.fields&fieldRest == 0 {
+	if h.fields&fieldRest == 0 { // what is replaced counts as no removal
+		t := s.writable(slot)
+		removed := t.removed
 		s.Delete(slot, h.key)
+		t.removed = removed
 	}
 	x := s.beginEdit(slot, h.key, h.typ, e)
 	n, err := e.load(c.p[c.off:])

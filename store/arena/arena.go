@@ -178,13 +178,18 @@ func (a *Arena) gave(c *chunk, s *slab) {
 	}
 }
 
-// Usable returns the size of a live block, which is at least what was asked for.
+// Usable returns the size of a live block, which is at least what was asked for. It is asked at most
+// overwrites, so it does not look whether the block is live, only whether something is there.
 func (a *Arena) Usable(r Ref) int {
-	c, s, _ := a.locate(r)
-	if s == nil {
+	c := a.chunks[r>>chunkShift]
+	if c.own {
 		return c.live
 	}
-	return a.blockUnits(s) * unit
+	s := &c.slabs[c.pages[r&offMask/pageUnits]]
+	if s.class == runClass {
+		return int(s.pages) * PageBytes
+	}
+	return int(a.classes[s.class].bytes)
 }
 
 // locate finds a live block: its chunk, its slab and its number in it. The slab is nil for an own

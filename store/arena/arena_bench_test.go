@@ -103,6 +103,20 @@ func BenchmarkBytes(b *testing.B) {
 	runtime.KeepAlive(sum)
 }
 
+func BenchmarkUsable(b *testing.B) {
+	a := New(Heap())
+	var refs [1024]Ref
+	for i := range refs {
+		refs[i], _ = a.Alloc(100 + i%80)
+	}
+	sum, i := 0, 0
+	for b.Loop() {
+		sum += a.Usable(refs[i%1024])
+		i++
+	}
+	runtime.KeepAlive(sum)
+}
+
 // BenchmarkCycle runs whole collections with ten million blocks live, and reports what is kept and
 // lost per block. nothing is the same without the arena.
 func BenchmarkCycle(b *testing.B) {

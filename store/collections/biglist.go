@@ -107,7 +107,7 @@ func (l *BigList) begin(i int, neighbour *page) *page {
 // trim gives back what the buffer of a full page has too much.
 func (p *page) trim() {
 	from, end := p.pos[0], p.pos[pageItems]
-	p.buf = append(make([]byte, 0, int(end-from)), p.buf[from:end]...)
+	p.buf = buffer(p.buf[from:end])
 	for j := range p.pos {
 		p.pos[j] -= from
 	}

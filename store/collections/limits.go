@@ -2,7 +2,10 @@
 
 package collections
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // A list is packed up to this many elements and this many bytes of encoding.
 const (
@@ -35,4 +38,4 @@ func assert(ok bool, what string) {
 }
 
 // owned copies v; the copy of an empty v is not nil.
-func owned(v []byte) []byte { return append(make([]byte, 0, len(v)), v...) }
+func owned(v []byte) []byte { return slices.Clip(append([]byte{}, v...)) }

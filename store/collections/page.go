@@ -52,10 +52,16 @@ func (p *page) clone(own *owner) *page {
 
 func (p *page) cloneTo(c *page, own *owner) {
 	c.own, c.pos = own, p.pos
-	c.buf = append(make([]byte, 0, len(p.buf)), p.buf...)
+	c.buf = buffer(p.buf)
 	if p.big != nil {
 		c.big = &outsized{p.big.mask, slices.Clone(p.big.items)}
 	}
+}
+
+// buffer copies p into a block of memory, all of which is the buffer.
+func buffer(p []byte) []byte {
+	b := append([]byte{}, p...)
+	return b[:cap(b)]
 }
 
 // bodySize is how many bytes of the buffer an item takes.
@@ -183,14 +189,14 @@ func (p *page) remove(n, j int) {
 		p.big.close(j)
 	}
 	if used := int(p.pos[n-1]); len(p.buf) > 256 && used < len(p.buf)/3 {
-		p.buf = append(make([]byte, 0, used), p.buf[:used]...)
+		p.buf = buffer(p.buf[:used])
 	}
 }
 
 // split moves the items of [m, n) to the front of an empty page of the same owner. p begins at place 0.
 func (p *page) split(m, n int, right *page) {
 	at, end := p.pos[m], p.pos[n]
-	right.own, right.buf = p.own, append(make([]byte, 0, int(end-at)), p.buf[at:end]...)
+	right.own, right.buf = p.own, buffer(p.buf[at:end])
 	for j := m; j <= n; j++ {
 		right.pos[j-m] = p.pos[j] - at
 	}
@@ -198,7 +204,7 @@ func (p *page) split(m, n int, right *page) {
 		right.big = p.big.split(m)
 	}
 	if int(at) < len(p.buf)*2/3 {
-		p.buf = append(make([]byte, 0, at), p.buf[:at]...)
+		p.buf = buffer(p.buf[:at])
 	}
 }
 

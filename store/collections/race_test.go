@@ -20,7 +20,6 @@ func TestForkIsReadWithoutLock(t *testing.T) {
 	for round := range 20 {
 		sums := [][2]uint64{list.Sum(), hash.Sum(), zset.Sum()}
 		shared := []any{list, hash, zset}
-		list, hash, zset = list.Fork(), hash.Fork(), zset.Fork()
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			read := [][2]uint64{readAgain(shared[0]), readAgain(shared[1]), readAgain(shared[2])}
@@ -30,9 +29,9 @@ func TestForkIsReadWithoutLock(t *testing.T) {
 				}
 			}
 		})
-		l.BeginLarge(list)
-		h.BeginLarge(hash)
-		z.BeginLarge(zset)
+		l.BeginLarge(list.Fork())
+		h.BeginLarge(hash.Fork())
+		z.BeginLarge(zset.Fork())
 		for i := range 300 {
 			name := fmt.Appendf(nil, "field:%07d", i*7)
 			l.PushFront(name)
