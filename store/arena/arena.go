@@ -29,17 +29,18 @@ type Arena struct {
 	runs    runIndex
 	bands   [sparseBands]uint32 // heads of chunks by the sixteenth of them that is live
 
-	live     int // bytes of live blocks, own pieces included
-	ownLive  int // of these in own pieces
-	blocks   int
-	calls    int // of Alloc and Free, ever
-	memory   int // bytes from Memory
-	leaves   int
-	inUse    int // chunks, empty ones included, own pieces not
-	empty    int // chunks without a live block; their slabs are all current ones
-	pages    int // of slabs
-	slots    int // slabs in the chunks' arrays, unused ones included
-	capacity int // bytes of all blocks of all slabs, live or not
+	live      int // bytes of live blocks, own pieces included
+	ownLive   int // of these in own pieces
+	blocks    int
+	calls     int // of Alloc and Free, ever
+	memory    int // bytes from Memory
+	leaves    int
+	inUse     int // chunks, empty ones included, own pieces not
+	empty     int // chunks without a live block; their slabs are all current ones
+	pages     int // of slabs
+	fairPages int // of one slab for every class that has any
+	slots     int // slabs in the chunks' arrays, unused ones included
+	capacity  int // bytes of all blocks of all slabs, live or not
 
 	sparse sparseState
 	shown  shownStats
@@ -70,7 +71,7 @@ func (a *Arena) Release() {
 	a.runs = runIndex{}
 	a.bands = [sparseBands]uint32{}
 	a.live, a.ownLive, a.blocks, a.memory, a.leaves = 0, 0, 0, 0, 0
-	a.inUse, a.empty, a.pages, a.slots, a.capacity = 0, 0, 0, 0, 0
+	a.inUse, a.empty, a.pages, a.fairPages, a.slots, a.capacity = 0, 0, 0, 0, 0, 0
 	a.sparse = sparseState{}
 	a.reset()
 	a.Settle()
@@ -178,8 +179,8 @@ func (a *Arena) gave(c *chunk, s *slab) {
 	}
 }
 
-// Usable returns the size of a live block, which is at least what was asked for. It is asked at most
-// overwrites, so it does not look whether the block is live, only whether something is there.
+// Usable returns the size of a live block, which is at least what was asked for. Overwriting asks
+// it, so it does not look whether the block is live; of any other Ref it tells nothing.
 func (a *Arena) Usable(r Ref) int {
 	c := a.chunks[r>>chunkShift]
 	if c.own {

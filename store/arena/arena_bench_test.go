@@ -145,6 +145,17 @@ func BenchmarkCycle(b *testing.B) {
 	})
 }
 
+// BenchmarkSparseNothing asks an arena that has nothing to win.
+func BenchmarkSparseNothing(b *testing.B) {
+	a := New(Heap())
+	for i := range 100_000 {
+		a.Alloc(i % 2000)
+	}
+	for b.Loop() {
+		a.Sparse(10, func(Ref) { b.Fatal("something was shown") })
+	}
+}
+
 // BenchmarkSparse moves the tenth of the blocks that a random thinning left; the time is one
 // move's, its copy included.
 func BenchmarkSparse(b *testing.B) {

@@ -74,10 +74,17 @@ func (a *Arena) check() error {
 			return fmt.Errorf("chunk %d: %d bytes live in band %d", no, c.live, c.band)
 		}
 	}
+	fair := 0
 	for k := range a.classes {
+		if slabs[k] > 0 {
+			fair += int(a.classes[k].pages)
+		}
 		if a.classes[k].slabs != slabs[k] {
 			return fmt.Errorf("class %d: %d slabs counted, %d found", k, a.classes[k].slabs, slabs[k])
 		}
+	}
+	if a.fairPages != fair {
+		return fmt.Errorf("%d fair pages, kept %d", fair, a.fairPages)
 	}
 	got := [...]int{a.live, a.ownLive, a.blocks, a.pages, a.capacity, a.memory, a.slots, a.inUse, a.empty}
 	want := [...]int{live + own, own, blocks, pages, capacity, memory, slots, inUse, empty}

@@ -12,8 +12,8 @@
 //     another one afterwards.
 //   - No pointer into Go memory may be kept in a block: the collector would not see it.
 //   - Every piece that came from Memory goes back to it once, in Free, Sparse's callback or Release.
-//   - A Ref that names no live block is a mistake of the caller. Free and Usable stop the process on
-//     it; Bytes does not see it, but never returns bytes of a piece that went back to Memory.
+//   - A Ref that names no live block is a mistake of the caller. Free stops the process on it; Bytes
+//     and Usable may not see it, but Bytes never returns bytes of a piece that went back to Memory.
 //
 // # Layout
 //

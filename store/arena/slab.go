@@ -52,7 +52,9 @@ func (a *Arena) refill(cl *class) *slab {
 		for i := range s.free {
 			s.free[i] = 1<<min(64, max(0, int(cl.blocks)-i*64)) - 1
 		}
-		cl.slabs++
+		if cl.slabs++; cl.slabs == 1 {
+			a.fairPages += int(cl.pages)
+		}
 		a.capacity += int(cl.blocks) * int(cl.bytes)
 	}
 	off := int(s.start) * unit
@@ -122,7 +124,9 @@ func (a *Arena) dropSlab(c *chunk, s *slab) {
 			a.unlinkSlab(c, s)
 		}
 		cl := &a.classes[s.class]
-		cl.slabs--
+		if cl.slabs--; cl.slabs == 0 {
+			a.fairPages -= int(cl.pages)
+		}
 		size = int(cl.blocks) * int(cl.bytes)
 	}
 	a.capacity -= size

@@ -61,13 +61,7 @@ func (a *Arena) victim() *chunk {
 func (a *Arena) wasteful() bool {
 	free := ((a.inUse-a.empty)*chunkPages - a.pages) * PageBytes
 	room := a.capacity - (a.live - a.ownLive)
-	allowed := ChunkBytes
-	for k := range a.classes {
-		if cl := &a.classes[k]; cl.slabs > 0 {
-			allowed += int(cl.pages) * PageBytes
-		}
-	}
-	return free+room > allowed
+	return free+room > ChunkBytes+a.fairPages*PageBytes
 }
 
 func (a *Arena) beginVictim(c *chunk) {
