@@ -27,6 +27,24 @@ func (s *Store) EditHash(slot uint16, key []byte, version uint64, f func(h *coll
 	s.endEdit(slot, &x, key, TypeHash, version, e)
 }
 
+// SetField stores a field of the hash at key and tells whether it is new; otherwise as EditHash. To write over a
+// value of the same length is the commonest edit, and costs no more than finding it.
+func (s *Store) SetField(slot uint16, key, field, value []byte, version uint64) (created bool) {
+	if t := s.slots[slot].t; t != nil && t.hot.open && t.pins == 0 && s.views.live.Load() == nil {
+		n := node(s.arena.Bytes(t.hot.ref))
+		if n.is(key) && n.typ() == TypeHash && !n.large() {
+			if v, ok := collections.PackedHash(n.value()).Get(field); ok && len(v) == len(value) {
+				copy(v, value)
+				n.setVersion(version)
+				s.touch(n, s.clock.tick.Load())
+				return false
+			}
+		}
+	}
+	s.EditHash(slot, key, version, func(h *collections.HashEdit) { created = h.Set(field, value) })
+	return created
+}
+
 // EditSet is EditList for a set.
 func (s *Store) EditSet(slot uint16, key []byte, version uint64, f func(m *collections.SetEdit)) {
 	e := &s.edits.set

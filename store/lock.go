@@ -30,29 +30,36 @@ type parking struct {
 // parkings is the number of places to wait.
 const parkings = 16
 
-func (l *slotLock) lock(p *parking) {
-	if !l.state.CompareAndSwap(0, lockWriter) {
-		l.park(p, lockWriter)
+// Lock takes a slot for writing.
+func (s *Store) Lock(slot uint16) {
+	if l := &s.slots[slot].mu; !l.state.CompareAndSwap(0, lockWriter) {
+		l.park(s.parking(slot), lockWriter)
 	}
 }
 
-func (l *slotLock) unlock(p *parking) {
-	if !l.state.CompareAndSwap(lockWriter, 0) {
-		l.wake(p, lockWriter)
+// Unlock ends Lock.
+func (s *Store) Unlock(slot uint16) {
+	if l := &s.slots[slot].mu; !l.state.CompareAndSwap(lockWriter, 0) {
+		l.wake(s.parking(slot), lockWriter)
 	}
 }
 
-func (l *slotLock) rlock(p *parking) {
-	if s := l.state.Load(); s >= lockWriter || !l.state.CompareAndSwap(s, s+1) {
-		l.park(p, 1)
+// RLock takes a slot for reading. It is not to be taken twice by one goroutine: a writer may wait in between.
+func (s *Store) RLock(slot uint16) {
+	l := &s.slots[slot].mu
+	if n := l.state.Load(); n >= lockWriter || !l.state.CompareAndSwap(n, n+1) {
+		l.park(s.parking(slot), 1)
 	}
 }
 
-func (l *slotLock) runlock(p *parking) {
-	if l.state.Add(-1) == lockWaiting {
-		l.wake(p, 0)
+// RUnlock ends RLock.
+func (s *Store) RUnlock(slot uint16) {
+	if l := &s.slots[slot].mu; l.state.Add(-1) == lockWaiting {
+		l.wake(s.parking(slot), 0)
 	}
 }
+
+func (s *Store) parking(slot uint16) *parking { return &s.parkings[slot%parkings] }
 
 // park takes the lock by adding want to its state, waiting as long as that takes.
 func (l *slotLock) park(p *parking, want int32) {

@@ -58,42 +58,55 @@ func (r Ref) Dead(now int64) bool { return dead(r.ExpireAt(), now) }
 
 // Bytes is the value of a string; it aliases the store. Nil for other types.
 func (r Ref) Bytes() []byte {
-	if r.node().typ() != TypeString {
+	n := r.node()
+	if n.typ() != TypeString {
 		return nil
 	}
-	return r.node().value()
+	return n.value()
 }
 
 // List is the value of a list, empty for other types.
 func (r Ref) List() collections.List {
-	if r.node().typ() != TypeList {
+	n := r.node()
+	if n.typ() != TypeList {
 		return collections.List{}
 	}
-	return r.s.list(r.node())
+	return r.s.list(n)
 }
 
 // Hash is the value of a hash, empty for other types.
 func (r Ref) Hash() collections.Hash {
-	if r.node().typ() != TypeHash {
+	n := r.node()
+	if n.typ() != TypeHash {
 		return collections.Hash{}
 	}
-	return r.s.hashOf(r.node())
+	return r.s.hashOf(n)
+}
+
+// Field is the value of a field of a hash.
+func (r Ref) Field(field []byte) ([]byte, bool) {
+	if n := r.node(); n.typ() == TypeHash && !n.large() {
+		return collections.PackedHash(n.value()).Get(field)
+	}
+	return r.Hash().Get(field)
 }
 
 // Set is the value of a set, empty for other types.
 func (r Ref) Set() collections.Set {
-	if r.node().typ() != TypeSet {
+	n := r.node()
+	if n.typ() != TypeSet {
 		return collections.Set{}
 	}
-	return r.s.set(r.node())
+	return r.s.set(n)
 }
 
 // ZSet is the value of a sorted set, empty for other types.
 func (r Ref) ZSet() collections.ZSet {
-	if r.node().typ() != TypeZSet {
+	n := r.node()
+	if n.typ() != TypeZSet {
 		return collections.ZSet{}
 	}
-	return r.s.zset(r.node())
+	return r.s.zset(n)
 }
 
 // LogicalBytes is what the entry costs by the formula of the package comment.
@@ -119,11 +132,18 @@ func (s *Store) cost(n node, due int64) Stats {
 
 // Get returns the live entry of a key. Needs the slot's lock.
 func (s *Store) Get(slot uint16, key []byte, now int64) (Ref, bool) {
-	r, ok := s.Lookup(slot, key)
-	if !ok || r.g.due != nil && r.Dead(now) {
+	t := s.slots[slot].t
+	if t == nil || t.n == 0 {
 		return Ref{}, false
 	}
-	return r, true
+	if h := &t.hot; h.g != nil && h.g.due == nil && node(s.arena.Bytes(h.ref)).is(key) {
+		return Ref{s: s, g: h.g, i: h.i, ref: h.ref}, true
+	}
+	p := s.locate(t, key)
+	if p.i < 0 || p.g.due != nil && dead(p.g.due[p.i], now) {
+		return Ref{}, false
+	}
+	return s.at(p.g, p.i), true
 }
 
 // Lookup returns the entry of a key, also when it is dead and not yet removed. Needs the slot's

@@ -76,20 +76,6 @@ func New(cfg Config) *Store {
 	return s
 }
 
-func (s *Store) parking(slot uint16) *parking { return &s.parkings[slot%parkings] }
-
-// Lock takes a slot for writing.
-func (s *Store) Lock(slot uint16) { s.slots[slot].mu.lock(s.parking(slot)) }
-
-// Unlock ends Lock.
-func (s *Store) Unlock(slot uint16) { s.slots[slot].mu.unlock(s.parking(slot)) }
-
-// RLock takes a slot for reading. It is not to be taken twice by one goroutine: a writer may wait in between.
-func (s *Store) RLock(slot uint16) { s.slots[slot].mu.rlock(s.parking(slot)) }
-
-// RUnlock ends RLock.
-func (s *Store) RUnlock(slot uint16) { s.slots[slot].mu.runlock(s.parking(slot)) }
-
 // Stats counts a slot. Needs the slot's lock.
 func (s *Store) Stats(slot uint16) Stats {
 	if t := s.slots[slot].t; t != nil {

@@ -120,6 +120,7 @@ func BenchmarkList(b *testing.B) {
 			s.RLock(slot)
 			r, _ := s.Get(slot, key, 1)
 			_ = r.List().Index(i % 10_000)
+			s.TouchRef(r, 1)
 			i++
 			s.RUnlock(slot)
 		}
@@ -135,7 +136,7 @@ func BenchmarkHash(b *testing.B) {
 		for b.Loop() {
 			slot := SlotOf(key)
 			s.Lock(slot)
-			s.EditHash(slot, key, 1, func(h *collections.HashEdit) { h.Set(field, value) })
+			s.SetField(slot, key, field, value, 1)
 			s.Unlock(slot)
 		}
 	})
@@ -146,9 +147,10 @@ func BenchmarkHash(b *testing.B) {
 			slot := SlotOf(key)
 			s.RLock(slot)
 			r, _ := s.Get(slot, key, 1)
-			if v, ok := r.Hash().Get(field); !ok || len(v) != 5 {
+			if v, ok := r.Field(field); !ok || len(v) != 5 {
 				b.Fatal("missing")
 			}
+			s.TouchRef(r, 1)
 			s.RUnlock(slot)
 		}
 	})

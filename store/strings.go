@@ -139,7 +139,7 @@ func (s *Store) extend(t *slotTable, p place, was, size int) node {
 		n.keepSum(old.keptSum())
 	}
 	n.recency().Store(old.recency().Load())
-	p.g.words[p.i] = newWord(word, ref)
+	t.moved(p.g, p.i, word, ref)
 	s.release(t, word)
 	return n
 }

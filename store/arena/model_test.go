@@ -167,8 +167,9 @@ func TestModel(t *testing.T) {
 			"alloc": func(t *rapid.T) {
 				n := sizes().Draw(t, "size")
 				count := 1
-				if n < 20_000 {
-					count = rapid.IntRange(1, 300).Draw(t, "count")
+				if n < MaxSlab {
+					// Several chunks now and then, so that there is something to compact.
+					count = rapid.IntRange(1, min(5000, 4*ChunkBytes/max(n, 1))).Draw(t, "count")
 				}
 				for range count {
 					m.alloc(t, n)

@@ -99,10 +99,13 @@ func otherForms(model [][]byte) (*BigList, List) {
 	return big, PackedList(packed)
 }
 
-func (h *listHolder) check(t interface {
+// failer is what *testing.T and *rapid.T have in common here.
+type failer interface {
 	Helper()
 	Fatalf(string, ...any)
-}) {
+}
+
+func (h *listHolder) check(t failer) {
 	t.Helper()
 	l := h.list()
 	if err := sameList(l, h.model); err != nil {

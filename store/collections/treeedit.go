@@ -186,7 +186,7 @@ func (t *tree) remove(key uint64, name []byte) {
 	t.root = t.writable(t.root)
 	t.removeBelow(t.root, key, name)
 	t.n--
-	for t.root.kids != nil && len(t.root.kids) == 1 {
+	for len(t.root.kids) == 1 {
 		t.root = t.root.kids[0]
 	}
 	if len(t.root.keys) == 0 {

@@ -94,7 +94,8 @@ func TestSipHashRandom(t *testing.T) {
 // Goal: the hash is the same for ever. Method: numbers written down.
 func TestSipHashStays(t *testing.T) {
 	h := keyed.New([16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16})
-	for msg, want := range map[string]uint64{"": 0x1142ee460f0401d3, "a": 0xff9226353a365de8, "key:000000000042": 0xfa8f6307a2562a14,
+	for msg, want := range map[string]uint64{
+		"": 0x1142ee460f0401d3, "a": 0xff9226353a365de8, "key:000000000042": 0xfa8f6307a2562a14,
 		"memtier-1234567": 0xf79aa14982b1efc6,
 	} {
 		if got := h.Sum([]byte(msg)); got != want {
