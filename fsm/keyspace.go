@@ -71,11 +71,13 @@ type slotState struct {
 type KeyspaceConfig struct {
 	// HashKey is cluster state, the same on all replicas of all groups.
 	HashKey [16]byte
+	// Memory is where the keys live; nil is the Go heap.
+	Memory store.Memory
 }
 
 // NewKeyspace makes an empty keyspace that owns no slot. t is a table made by Data or DataWith.
 func NewKeyspace(t *Table, c KeyspaceConfig) *Keyspace {
-	k := &Keyspace{table: t, st: store.New(store.Config{HashKey: c.HashKey})}
+	k := &Keyspace{table: t, st: store.New(store.Config{HashKey: c.HashKey, Memory: c.Memory})}
 	k.settings.Store(defaultSettings())
 	k.whole.cover = new(Cover)
 	return k

@@ -10,13 +10,16 @@ import (
 	"github.com/kvorum/kvorum/store/keyed"
 )
 
+// Memory is where a store's entries live: package arena.
+type Memory = arena.Memory
+
 // Config is fixed for the life of a store.
 type Config struct {
 	// HashKey keys the order of scans and of large collections. It is cluster state: the same on
 	// all replicas, and unpredictable for clients.
 	HashKey [16]byte
 	// Memory is where the entries live; nil is arena.Heap.
-	Memory arena.Memory
+	Memory Memory
 }
 
 // Store is the keyspace of one shard group. The package comment tells who may call what.

@@ -2,7 +2,10 @@
 
 package arena
 
-import "math/bits"
+import (
+	"math/bits"
+	"runtime"
+)
 
 // Ref is the address of a block. 0 is none.
 type Ref uint64
@@ -49,6 +52,11 @@ type Arena struct {
 // New returns an empty arena, which takes nothing from m before the first Alloc.
 func New(m Memory) *Arena {
 	a := &Arena{mem: m}
+	if _, ok := m.(heap); !ok {
+		l := &lent{mem: m, pieces: make(map[*byte][]byte)}
+		a.mem = l
+		runtime.AddCleanup(a, (*lent).giveBack, l)
+	}
 	a.reset()
 	return a
 }
