@@ -4,6 +4,7 @@ package httpd
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -54,7 +55,11 @@ type Node interface {
 	Leave(ctx context.Context, node string) error
 	Snapshot(ctx context.Context) error
 	Digest(ctx context.Context) ([]shard.ReplicaDigest, error)
+	Compare(ctx context.Context) (shard.Comparison, error)
 	TransferLeader(ctx context.Context, group uint32, node string) error
+	Save(ctx context.Context, w io.Writer) error
+	Restore(ctx context.Context, r io.Reader, o shard.RestoreOptions) error
+	CancelRestore(ctx context.Context) error
 }
 
 // Router carries commands; *shard.Router is one.

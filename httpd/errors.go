@@ -118,9 +118,14 @@ func writeFailure(w http.ResponseWriter, err error) {
 	writeJSON(w, status, f)
 }
 
-// writeAdmin maps an error of an administrative call.
+// writeAdmin answers with an error of an administrative call.
 func writeAdmin(w http.ResponseWriter, err error) {
-	status, applied := http.StatusInternalServerError, appliedUnknown
+	status, applied := adminStatus(err)
+	writeError(w, status, err.Error(), "admin", applied)
+}
+
+// adminStatus maps an error of an administrative call. It is the only place that does.
+func adminStatus(err error) (status int, applied string) {
 	for _, row := range []struct {
 		err    error
 		status int
@@ -134,14 +139,22 @@ func writeAdmin(w http.ResponseWriter, err error) {
 		{shard.ErrRefused, http.StatusConflict},
 		{shard.ErrLastNode, http.StatusConflict},
 		{shard.ErrMemberUninitialised, http.StatusConflict},
+		{shard.ErrNotEmpty, http.StatusConflict},
+		{shard.ErrNotRestoring, http.StatusConflict},
+		{shard.ErrHoldLost, http.StatusConflict},
+		{shard.ErrRestoreDigest, http.StatusConflict},
+		{fsm.ErrSaveMoved, http.StatusConflict},
+		{shard.ErrBadSave, http.StatusBadRequest},
 		{shard.ErrUnreachable, http.StatusBadGateway},
 		{shard.ErrNoSuchNode, http.StatusNotFound},
 		{shard.ErrNoSuchGroup, http.StatusNotFound},
 	} {
 		if errors.Is(err, row.err) {
-			status, applied = row.status, appliedNo
-			break
+			return row.status, appliedNo
 		}
 	}
-	writeError(w, status, err.Error(), "admin", applied)
+	if errors.Is(err, shard.ErrUndecided) {
+		return http.StatusGatewayTimeout, appliedUnknown
+	}
+	return http.StatusInternalServerError, appliedUnknown
 }

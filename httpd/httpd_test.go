@@ -21,8 +21,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeNode answers administrative calls with err.
-type fakeNode struct{ err error }
+// fakeNode answers administrative calls with err, unless a call of its own is set.
+type fakeNode struct {
+	err     error
+	save    func(ctx context.Context, w io.Writer) error
+	restore func(ctx context.Context, r io.Reader, o shard.RestoreOptions) error
+	compare func(ctx context.Context) (shard.Comparison, error)
+}
 
 func (n *fakeNode) ID() string   { return "0123456789012345678901234567890123456789" }
 func (n *fakeNode) Ready() error { return n.err }
@@ -35,6 +40,30 @@ func (n *fakeNode) Snapshot(context.Context) error       { return n.err }
 func (n *fakeNode) Digest(context.Context) ([]shard.ReplicaDigest, error) {
 	return []shard.ReplicaDigest{}, n.err
 }
+
+func (n *fakeNode) Save(ctx context.Context, w io.Writer) error {
+	if n.save == nil {
+		return n.err
+	}
+	return n.save(ctx, w)
+}
+
+func (n *fakeNode) Restore(ctx context.Context, r io.Reader, o shard.RestoreOptions) error {
+	if n.restore == nil {
+		return n.err
+	}
+	return n.restore(ctx, r, o)
+}
+
+func (n *fakeNode) CancelRestore(context.Context) error { return n.err }
+
+func (n *fakeNode) Compare(ctx context.Context) (shard.Comparison, error) {
+	if n.compare == nil {
+		return shard.Comparison{Verdict: shard.VerdictEqual, Groups: []shard.GroupComparison{}}, n.err
+	}
+	return n.compare(ctx)
+}
+
 func (n *fakeNode) TransferLeader(context.Context, uint32, string) error { return n.err }
 
 type fixture struct {

@@ -96,14 +96,22 @@ type digestRuns struct {
 	mu struct {
 		sync.Mutex
 		order []uint64
-		byID  map[uint64]map[uint32]<-chan fsm.Digest
+		byID  map[uint64]*digestRun
 	}
+}
+
+// digestRun is one comparison. taken is set by the collection, and kept for questions about slots.
+type digestRun struct {
+	waiters map[uint32]<-chan fsm.Digest
+	taken   map[uint32]fsm.Digest
 }
 
 // digestOrder is one phase of a comparison, carried out by every node before the next begins.
 type digestOrder struct {
 	ID    uint64      `json:"id"`
 	Phase digestPhase `json:"phase"`
+	// Group is whose parts are asked for.
+	Group uint32 `json:"group,omitempty"`
 }
 
 type digestPhase string
@@ -112,6 +120,7 @@ const (
 	digestArm     digestPhase = "arm"     // every local replica waits for a mark
 	digestMark    digestPhase = "mark"    // every local leader's keeper writes one
 	digestCollect digestPhase = "collect" // the digests are taken
+	digestParts   digestPhase = "parts"   // those of one group's slots are told
 )
 
 // Digest returns the digest of every replica of every group that answers, each group's taken at one
@@ -121,24 +130,41 @@ func (n *Node) Digest(ctx context.Context) ([]ReplicaDigest, error) {
 	if v == nil {
 		return nil, fmt.Errorf("shard: digest: %w", ErrUninitialised)
 	}
-	var random [8]byte
-	if _, err := io.ReadFull(n.h.Rand, random[:]); err != nil {
+	r, err := n.digestRun(ctx, v)
+	if err != nil {
 		return nil, fmt.Errorf("shard: digest: %w", err)
 	}
-	order := digestOrder{ID: binary.BigEndian.Uint64(random[:])}
-	var out []ReplicaDigest
-	for _, order.Phase = range []digestPhase{digestArm, digestMark, digestCollect} {
-		var err error
-		if out, err = n.digestPhase(ctx, v, order); err != nil {
-			return nil, fmt.Errorf("shard: digest: %s: %w", order.Phase, err)
-		}
-	}
-	return out, nil
+	return r.all, nil
 }
 
-// digestPhase has every member carry out one phase; members that cannot be reached are left out, and
-// only if none can it fails.
-func (n *Node) digestPhase(ctx context.Context, v *View, order digestOrder) ([]ReplicaDigest, error) {
+// digestRound is one run of all phases, as the node that asked for it sees it.
+type digestRound struct {
+	id uint64
+	// all has the replicas that answered, silent the nodes that did not carry out some phase.
+	all    []ReplicaDigest
+	silent map[string]error
+}
+
+// digestRun takes every group's digests once.
+func (n *Node) digestRun(ctx context.Context, v *View) (*digestRound, error) {
+	var random [8]byte
+	if _, err := io.ReadFull(n.h.Rand, random[:]); err != nil {
+		return nil, err
+	}
+	order := digestOrder{ID: binary.BigEndian.Uint64(random[:])}
+	r := &digestRound{id: order.ID, silent: make(map[string]error)}
+	for _, order.Phase = range []digestPhase{digestArm, digestMark, digestCollect} {
+		var err error
+		if r.all, err = n.digestPhase(ctx, v, order, r.silent); err != nil {
+			return nil, fmt.Errorf("%s: %w", order.Phase, err)
+		}
+	}
+	return r, nil
+}
+
+// digestPhase has every member carry out one phase; members that cannot be reached are noted as silent,
+// and only if none can it fails.
+func (n *Node) digestPhase(ctx context.Context, v *View, order digestOrder, silent map[string]error) ([]ReplicaDigest, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*digestWait)
 	defer cancel()
 	answers := make([][]ReplicaDigest, len(v.Nodes))
@@ -154,6 +180,11 @@ func (n *Node) digestPhase(ctx context.Context, v *View, order digestOrder) ([]R
 		})
 	}
 	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			silent[v.Nodes[i].ID] = err
+		}
+	}
 	if !slices.Contains(errs, nil) {
 		return nil, errors.Join(errs...)
 	}
@@ -181,13 +212,15 @@ func (n *Node) digestHere(ctx context.Context, order digestOrder) ([]ReplicaDige
 		}
 		return nil, nil
 	case digestCollect:
-		return n.collectDigests(ctx, n.digests.take(order.ID)), nil
+		return n.collectDigests(ctx, n.digests.get(order.ID)), nil
+	case digestParts:
+		return n.digestPartsHere(order), nil
 	}
 	return nil, fmt.Errorf("%w: digest phase %q", ErrRefused, order.Phase)
 }
 
 // collectDigests waits for what was armed; a group whose mark does not come in time is left out.
-func (n *Node) collectDigests(ctx context.Context, waiters map[uint32]<-chan fsm.Digest) []ReplicaDigest {
+func (n *Node) collectDigests(ctx context.Context, run digestRun) []ReplicaDigest {
 	view := n.view.Load()
 	control := controlState{}
 	control.view.Store(view)
@@ -195,9 +228,10 @@ func (n *Node) collectDigests(ctx context.Context, waiters map[uint32]<-chan fsm
 	control.Digest(func(_ uint32, sum [16]byte) {
 		out = append(out, ReplicaDigest{Group: controlGroup, Node: n.ID(), Applied: view.Revision, Digest: hex.EncodeToString(sum[:])})
 	})
-	for group, w := range waiters {
+	for group, w := range run.waiters {
 		select {
 		case d := <-w:
+			n.digests.keep(run, group, d)
 			out = append(out, ReplicaDigest{Group: group, Node: n.ID(), Applied: d.Index, Digest: hex.EncodeToString(d.Machine[:])})
 		case <-ctx.Done():
 		}
@@ -205,25 +239,46 @@ func (n *Node) collectDigests(ctx context.Context, waiters map[uint32]<-chan fsm
 	return out
 }
 
+// add begins a run; the oldest makes room.
 func (d *digestRuns) add(id uint64, w map[uint32]<-chan fsm.Digest) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.mu.byID == nil {
-		d.mu.byID = make(map[uint64]map[uint32]<-chan fsm.Digest)
+		d.mu.byID = make(map[uint64]*digestRun)
 	}
 	if len(d.mu.order) == maxDigestRuns {
 		delete(d.mu.byID, d.mu.order[0])
 		d.mu.order = slices.Delete(d.mu.order, 0, 1)
 	}
 	d.mu.order = append(d.mu.order, id)
-	d.mu.byID[id] = w
+	d.mu.byID[id] = &digestRun{waiters: w, taken: make(map[uint32]fsm.Digest)}
 }
 
-func (d *digestRuns) take(id uint64) map[uint32]<-chan fsm.Digest {
+// get returns a run, the zero value when it made room for others. Its waiters are its own.
+func (d *digestRuns) get(id uint64) digestRun {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w := d.mu.byID[id]
-	delete(d.mu.byID, id)
-	d.mu.order = slices.DeleteFunc(d.mu.order, func(o uint64) bool { return o == id })
-	return w
+	if r := d.mu.byID[id]; r != nil {
+		return *r
+	}
+	return digestRun{}
+}
+
+// keep remembers what was taken of a group.
+func (d *digestRuns) keep(r digestRun, group uint32, taken fsm.Digest) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r.taken[group] = taken
+}
+
+// parts are the digests of a group's slots in a run.
+func (d *digestRuns) parts(id uint64, group uint32) (fsm.Digest, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.mu.byID[id]
+	if r == nil {
+		return fsm.Digest{}, false
+	}
+	taken, ok := r.taken[group]
+	return taken, ok
 }

@@ -2,6 +2,8 @@
 
 package shard
 
+import "github.com/kvorum/kvorum/fsm"
+
 // Health is the state of the whole cluster in one word.
 type Health string
 
@@ -107,6 +109,8 @@ type ReplicaDigest struct {
 	Applied uint64 `json:"applied"`
 	// Digest is 32 hex digits.
 	Digest string `json:"digest"`
+	// Parts are the digests of the group's slots, where they were asked for.
+	Parts []fsm.PartDigest `json:"parts,omitempty"`
 }
 
 // Warning is something an operator should mend, with the command that does it.

@@ -25,6 +25,20 @@ type node struct {
 	mu sync.Mutex
 	rn *raftnode.Node
 	sn *shard.Node // nil while down
+	// ailing: this life met an error of its disk that the bench made, and wants to stop.
+	ailing bool
+}
+
+func (n *node) wantsStop() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ailing
+}
+
+func (n *node) ail() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ailing = true
 }
 
 // router is the node's router, nil while it is down.
@@ -92,13 +106,17 @@ func (c *cluster) start(n *node) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.rn, n.sn = rn, sn
+	n.rn, n.sn, n.ailing = rn, sn, false
 	return nil
 }
 
-// fatalOf: a node that is being crashed loses its disk under its feet and may say so; any other
-// fatal event is a finding.
+// fatalOf: a node that is being crashed loses its disk under its feet and may say so, and one whose disk
+// was made to fail must; any other fatal event is a finding.
 func (c *cluster) fatalOf(n *node, err error) {
+	if errors.Is(err, errDisk) {
+		n.ail()
+		return
+	}
 	if n.shard() != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, host.ErrCrashed) {
 		c.fatal(fmt.Errorf("sim: %s: fatal: %w", n.name, err))
 	}
@@ -118,11 +136,16 @@ func (c *cluster) stop(n *node) {
 
 // crash cuts the node's power: nothing un-synced survives but a random part.
 func (c *cluster) crash(n *node, rng *rand.Rand) {
+	c.kill(n, host.CrashPolicy{Survive: float64(rng.IntN(3)) / 2, Silent: rng.IntN(4) == 0})
+}
+
+// kill ends the node's process, and more if the policy says so.
+func (c *cluster) kill(n *node, policy host.CrashPolicy) {
 	n.mu.Lock()
 	rn, sn := n.rn, n.sn
 	n.rn, n.sn = nil, nil
 	n.mu.Unlock()
-	c.world.Crash(n.name, host.CrashPolicy{Survive: float64(rng.IntN(3)) / 2, Silent: rng.IntN(4) == 0})
+	c.world.Crash(n.name, policy)
 	if sn != nil {
 		_ = sn.Close()
 		_ = rn.Close()

@@ -39,6 +39,7 @@ func (m *nemesis) faults() []fault {
 		{"clock", f.Clock, m.clock},
 		{"slow-disk", f.SlowDisk, m.slowDisk},
 		{"pause", f.Pause, m.pause},
+		{"disk-error", f.DiskError, m.diskError},
 	}
 	var on []fault
 	for _, x := range all {

@@ -30,7 +30,7 @@ type Options struct {
 
 // Faults says which kinds a run makes.
 type Faults struct {
-	Crash, CrashAll, Cut, OneWay, Delay, Reset, Transfer, Clock, SlowDisk, Pause bool
+	Crash, CrashAll, Cut, OneWay, Delay, Reset, Transfer, Clock, SlowDisk, Pause, DiskError bool
 }
 
 // Swarm draws a configuration: each run has its own subset of faults and its own sizes, since rare
@@ -48,5 +48,6 @@ func Swarm(seed uint64) Options {
 			Transfer: coin(), Clock: coin(), SlowDisk: rng.IntN(3) == 0, Pause: coin(),
 		},
 	}
+	o.Faults.DiskError = rng.IntN(3) == 0 // drawn last: what older seeds stand for stays what it was
 	return o
 }

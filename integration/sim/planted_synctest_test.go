@@ -26,6 +26,10 @@ func TestPlanted(t *testing.T) {
 			o.FaultGap, o.Groups = 300*time.Millisecond, 1
 		}},
 		{"no-sync", "an acknowledged append that was never synced", nil},
+		{"no-dir-sync", "a log segment whose name was never synced", nil},
+		{"trust-cache", "a log that takes the cache's word for what a failed sync was to write", func(o *Options) {
+			o.Faults.DiskError, o.FaultGap = true, 300*time.Millisecond
+		}},
 		{"no-dedupe", "a session that executes a repeated sub-batch", nil},
 		{"fresh-retry", "a frontend that repeats an unknown sub-batch under a new number", nil},
 		{"snapshot-without-sessions", "a snapshot that forgets the sessions", nil},
