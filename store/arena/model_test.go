@@ -152,7 +152,9 @@ func (m *model) end(t *rapid.T) {
 }
 
 func sizes() *rapid.Generator[int] {
+	few := rapid.SampledFrom([]int{1000, 2500, 20_000}) // one class over several chunks
 	return rapid.OneOf(
+		few, few,
 		rapid.IntRange(0, 300), rapid.IntRange(0, 300), rapid.IntRange(0, 5000),
 		rapid.IntRange(0, MaxSlab+10), rapid.IntRange(MaxSlab-10, MaxRun+PageBytes), rapid.IntRange(MaxRun-10, 3*ChunkBytes),
 	)

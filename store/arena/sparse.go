@@ -109,7 +109,7 @@ func (a *Arena) nextLive(c *chunk) Ref {
 		units := a.blockUnits(s)
 		i := 0
 		if page == at/pageUnits {
-			i = (at - int(s.start) + units - 1) / units
+			i = (at - int(s.start)) / units // at is where the last block shown ended
 		}
 		if i = s.nextLive(i); i < int(s.blocks) {
 			at = int(s.start) + i*units
