@@ -4,8 +4,9 @@ package store
 
 import (
 	"fmt"
-	"github.com/kvorum/kvorum/store/collections"
 	"testing"
+
+	"github.com/kvorum/kvorum/store/collections"
 )
 
 // Goal: every part of the logical state shows in the digest, each in its own way, and nothing else

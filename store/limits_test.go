@@ -6,8 +6,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"github.com/kvorum/kvorum/store/collections"
 	"testing"
+
+	"github.com/kvorum/kvorum/store/collections"
 )
 
 func client(i int) (c [16]byte) {

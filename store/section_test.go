@@ -9,12 +9,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"github.com/kvorum/kvorum/store/collections"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/kvorum/kvorum/store/collections"
 )
 
 // sampleSlot fills a slot with one of everything and returns its number.

@@ -4,8 +4,9 @@ package store
 
 import (
 	"fmt"
-	"github.com/kvorum/kvorum/store/collections"
 	"testing"
+
+	"github.com/kvorum/kvorum/store/collections"
 )
 
 // Each benchmark counts what a command pays: slot computation, lock, deadline check, recency.

@@ -19,13 +19,13 @@ func hashItem(item []byte) sum128 {
 	return sum128{h.Lo, h.Hi}
 }
 
-// packedMark sets the sum of a packed hash or set apart from that of a large one.
-const packedMark = 0x9e3779b97f4a7c15
+// packedSeed sets the sum of a packed hash or set apart from that of a large one.
+const packedSeed = 1
 
 // hashPacked is the sum of a packed hash or set: of its items in their order.
 func hashPacked(p []byte) sum128 {
-	h := xxh3.Hash128(p)
-	return sum128{h.Lo, h.Hi ^ packedMark}
+	h := xxh3.Hash128Seed(p, packedSeed)
+	return sum128{h.Lo, h.Hi}
 }
 
 func (s *sum128) add(o sum128) {
