@@ -16,8 +16,11 @@ const Slots = store.Slots
 // SlotOf tells the slot of a key, by the rules of Redis Cluster.
 func SlotOf(key []byte) uint16 { return store.SlotOf(key) }
 
-// dueBatch is how many due keys an entry removes at most.
-const dueBatch = 64
+// dueBatch is how many due keys an entry removes at most: about half a millisecond's work.
+const dueBatch = 512
+
+// compactBatch is how many keys an entry moves at most to give memory back.
+const compactBatch = 8
 
 // Keyspace is the State of a data group.
 //
@@ -96,6 +99,7 @@ func (k *Keyspace) Begin(ctx *Ctx, victims []Victim) {
 		k.evict(&victims[i])
 	}
 	k.st.PopDue(ctx.Now(), dueBatch, nil)
+	k.st.Compact(compactBatch)
 	k.sweepTokens(ctx)
 }
 

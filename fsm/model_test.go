@@ -134,8 +134,9 @@ func unknownName(words []string) Result {
 	return Error(CodeUnknown, text+list)
 }
 
-// begin is the front of an entry: the clock moves, victims go whose version matches, and at most 64 of the
-// dead in the order of (deadline, slot, key).
+// begin is the front of an entry: the clock moves, victims go whose version matches, and at most
+// dueBatch of the dead in the order of (deadline, slot); which of those that share both nobody can tell
+// but from DBSIZE, and no step makes so many.
 func (m *model) begin(clock int64, victims []Victim) {
 	m.now = max(m.now, clock)
 	for _, v := range victims {
@@ -152,7 +153,7 @@ func (m *model) begin(clock int64, victims []Victim) {
 	slices.SortFunc(due, func(a, b string) int {
 		return cmp.Or(cmp.Compare(m.keys[a].at, m.keys[b].at), cmp.Compare(SlotOf([]byte(a)), SlotOf([]byte(b))), strings.Compare(a, b))
 	})
-	for _, name := range due[:min(len(due), 64)] {
+	for _, name := range due[:min(len(due), dueBatch)] {
 		delete(m.keys, name)
 	}
 }

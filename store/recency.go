@@ -13,12 +13,15 @@ import "sync/atomic"
 // The counter follows Redis' LFU: it starts at frequencyStart, grows with probability
 // 1/((counter-frequencyStart)×frequencyFactor+1) a touch, and loses one every frequencyDecay ticks.
 const (
-	// TickMillis is the unit of ticks in milliseconds. Ticks wrap around after 49 days: an entry that was
-	// idle for more than half of that looks younger than it is.
-	TickMillis = 256
+	// TickMillis is the unit of ticks in milliseconds. Ticks wrap around after 12 days: an entry that was
+	// idle for longer looks younger than it is.
+	TickMillis = 64
 
 	tickBits = 24
 	tickMask = 1<<tickBits - 1
+
+	// ticksAhead is how far the clock of one who touches may be ahead of that of one who asks: an hour.
+	ticksAhead = 3_600_000 / TickMillis
 
 	frequencyStart  = 5
 	frequencyFactor = 10
@@ -74,11 +77,10 @@ func (s *Store) touch(n node, tick uint32) {
 // fresh is the word of a new entry.
 func (c *recencyClock) fresh() uint32 { return c.tick.Load() | frequencyStart<<tickBits }
 
-// idleAt is the number of ticks from the last touch until tick; 0 when it was touched after tick, by a
-// caller whose clock is ahead.
+// idleAt is the number of ticks from the last touch until tick; 0 when it was touched after tick.
 func idleAt(word, tick uint32) uint32 {
 	idle := (tick - word) & tickMask
-	if idle > tickMask/2 {
+	if idle > tickMask-ticksAhead {
 		return 0
 	}
 	return idle

@@ -76,6 +76,10 @@ const (
 	// at most in one call.
 	sampleDraws = 16
 	sampleMax   = 8192
+	// sampleReuse is how many calls one look at all slots serves, while the number of keys stays within
+	// one part in sampleDrift.
+	sampleReuse = 64
+	sampleDrift = 32
 	// segmentTries bounds the search for a random entry in a slot whose segments are empty, or nearly
 	// without deadlines.
 	segmentTries = 64
@@ -110,12 +114,16 @@ type Victim struct {
 type sampler struct {
 	mu      sync.Mutex
 	weights []int64
-	found   []candidate
-	keys    []byte
+	// What weights were made for: they serve sampleReuse calls as long as the number of keys stays near.
+	volatile bool
+	keys     int64
+	left     int
+	found    []candidate
+	names    []byte // the candidates' keys
 }
 
 type candidate struct {
-	// ref tells candidates apart; it is not to be followed. key lies in sampler.keys.
+	// ref tells candidates apart; it is not to be followed. key lies in sampler.names.
 	ref     arena.Ref
 	key     span
 	slot    uint16
@@ -146,10 +154,11 @@ func (s *Store) Sample(r SampleRequest) []Victim {
 	if total == 0 {
 		return nil
 	}
-	p.found, p.keys = p.found[:0], p.keys[:0]
+	p.found, p.names = p.found[:0], p.names[:0]
 	logical, keys := s.total.logical.Load(), max(s.total.keys.Load(), 1)
 	need := min(int64(r.Max), r.Bytes/max(logical/keys, 1)+1)
 	if draws := min(need*sampleDraws, sampleMax); total <= draws {
+		p.left = 0
 		p.all(s, &r)
 	} else {
 		p.draw(s, &r, total, int(draws))
@@ -157,12 +166,21 @@ func (s *Store) Sample(r SampleRequest) []Victim {
 	return p.choose(&r)
 }
 
-// weigh fills weights with running sums of the entries that may go, slot by slot.
+// weigh fills weights with running sums of the entries that may go, slot by slot. What it found a few calls
+// ago will do: a choice at random need not be quite even.
 func (p *sampler) weigh(s *Store, r *SampleRequest) (total int64) {
 	if p.weights == nil {
 		p.weights = make([]int64, Slots)
 	}
-	volatile := r.Policy.Volatile()
+	volatile, keys := r.Policy.Volatile(), s.total.keys.Load()
+	if near := max(keys-p.keys, p.keys-keys) <= p.keys/sampleDrift; near && p.left > 0 && volatile == p.volatile && r.Skip == nil {
+		p.left--
+		return p.weights[Slots-1]
+	}
+	p.volatile, p.keys, p.left = volatile, keys, sampleReuse
+	if r.Skip != nil {
+		p.left = 0
+	}
 	for i := range s.slots {
 		n := &s.slots[i].keys
 		if volatile {
@@ -251,10 +269,10 @@ func (p *sampler) consider(r *SampleRequest, slot uint16, e Ref, tie uint64) {
 	if r.Exclude != nil && r.Exclude(slot, key, version) {
 		return
 	}
-	at := len(p.keys)
-	p.keys = append(p.keys, key...)
+	at := len(p.names)
+	p.names = append(p.names, key...)
 	c := candidate{
-		ref: refOf(e.g.words[e.i]), key: span{at, len(p.keys)}, slot: slot, version: version, tie: tie,
+		ref: refOf(e.g.words[e.i]), key: span{at, len(p.names)}, slot: slot, version: version, tie: tie,
 		bytes: e.LogicalBytes(),
 	}
 	word := e.node().recency().Load()
@@ -288,7 +306,7 @@ func (p *sampler) choose(r *SampleRequest) []Victim {
 			continue
 		}
 		seen[c.ref] = true
-		out = append(out, Victim{Slot: c.slot, Key: slices.Clone(p.keys[c.key.lo:c.key.hi]), Version: c.version, Bytes: c.bytes})
+		out = append(out, Victim{Slot: c.slot, Key: slices.Clone(p.names[c.key.lo:c.key.hi]), Version: c.version, Bytes: c.bytes})
 		sum += c.bytes
 	}
 	return out

@@ -139,32 +139,32 @@ func (s *Store) removeWord(g *segment, i int) {
 
 // timed gives a segment room for deadlines.
 func (s *Store) timed(g *segment) {
-	ref, b := s.arena.Alloc(8 * cap(g.words))
+	ref, b := s.index.Alloc(8 * cap(g.words))
 	g.due, g.dref = arena.Int64s(b[:8*cap(g.words)])[:len(g.words)], ref
 	clear(g.due)
 }
 
 // untimed gives it back once nothing has a deadline.
 func (s *Store) untimed(g *segment) {
-	s.arena.Free(g.dref)
+	s.index.Free(g.dref)
 	g.due, g.dref = nil, 0
 }
 
 // resize gives a segment room for at least n keys, and no more than the block holds.
 func (s *Store) resize(g *segment, n int) {
 	n = max(n, 1)
-	ref, b := s.arena.Alloc(8 * n)
+	ref, b := s.index.Alloc(8 * n)
 	words := arena.Uint64s(b[:cap(b)])
 	copy(words, g.words)
 	if g.due != nil {
-		dref, d := s.arena.Alloc(8 * len(words))
+		dref, d := s.index.Alloc(8 * len(words))
 		due := arena.Int64s(d[:8*len(words)])
 		copy(due, g.due)
-		s.arena.Free(g.dref)
+		s.index.Free(g.dref)
 		g.due, g.dref = due[:len(g.words)], dref
 	}
 	if g.wref != 0 {
-		s.arena.Free(g.wref)
+		s.index.Free(g.wref)
 	}
 	g.words, g.wref = words[:len(g.words)], ref
 }
@@ -172,10 +172,10 @@ func (s *Store) resize(g *segment, n int) {
 // drop gives the memory of an emptied segment back, but not its nodes.
 func (s *Store) dropSegment(g *segment) {
 	if g.wref != 0 {
-		s.arena.Free(g.wref)
+		s.index.Free(g.wref)
 	}
 	if g.dref != 0 {
-		s.arena.Free(g.dref)
+		s.index.Free(g.dref)
 	}
 	*g = segment{prefix: g.prefix, depth: g.depth, gen: g.gen}
 }

@@ -24,8 +24,10 @@ type Config struct {
 
 // Store is the keyspace of one shard group. The package comment tells who may call what.
 type Store struct {
-	hash    keyed.Hasher
+	hash keyed.Hasher
+	// arena holds the nodes, index the words and deadlines of segments: nodes can be moved (compact.go).
 	arena   *arena.Arena
+	index   *arena.Arena
 	objects objectTable
 	slots   [Slots]slot
 	// parkings are where goroutines wait for slots.
@@ -69,7 +71,7 @@ func New(cfg Config) *Store {
 	if cfg.Memory == nil {
 		cfg.Memory = arena.Heap()
 	}
-	s := &Store{hash: keyed.New(cfg.HashKey), arena: arena.New(cfg.Memory)}
+	s := &Store{hash: keyed.New(cfg.HashKey), arena: arena.New(cfg.Memory), index: arena.New(cfg.Memory)}
 	for i := range s.parkings {
 		s.parkings[i].cond.L = &s.parkings[i].mu
 	}
