@@ -172,15 +172,15 @@ func (d *duel) wait(t *rapid.T) {
 	d.note("clock %d, %d", d.tm.clock-testClock, d.m.now-testClock)
 }
 
-// throng makes more keys than one entry removes, with deadlines close together.
+// throng makes more keys than one entry removes, with deadlines close together, in many slots or in one.
 func (d *duel) throng(t *rapid.T) {
 	g := rapidDice{t}
-	n, span := 20+g.IntN(130), 1+g.IntN(20)
-	d.note("%d keys from %d on, deadlines within %d ms", n, d.crowd, span)
+	n, span, tag := 20+g.IntN(130), 1+g.IntN(20), []string{"", "{t}"}[g.IntN(2)]
+	d.note("%d keys from %scrowd%d on, deadlines within %d ms", n, tag, d.crowd, span)
 	s := &Sub{}
 	var lines [][]string
 	for range n {
-		words := []string{"SET", fmt.Sprint("crowd", d.crowd%300), "v", "PX", strconv.Itoa(1 + d.crowd%span)}
+		words := []string{"SET", fmt.Sprint(tag, "crowd", d.crowd%300), "v", "PX", strconv.Itoa(1 + d.crowd%span)}
 		cmd, _ := d.tm.command(words...)
 		s.Body = AppendCommand(s.Body, &cmd)
 		s.Writes++

@@ -140,7 +140,7 @@ func TestSave(t *testing.T) {
 	if !maps.Equal(got, want) || len(info.Sums) != len(want) {
 		t.Error("digests differ")
 	}
-	if info.Totals.Keys != keys || info.Totals.Timed != keys/4 || len(info.Groups) != 3 || info.Voids != 0 {
+	if info.Totals.Keys != keys || info.Totals.Timed != keys/4 || len(info.Groups) != 3 || info.Voids != nil {
 		t.Errorf("%+v", info.Totals)
 	}
 	var ranges SaveTotals
@@ -219,8 +219,16 @@ func TestSaveRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	index, _ := groups[0].m.Applied()
-	if info.Voids == 0 || len(info.Groups) != 2 || info.Groups[0].Cut.Index != index || info.Totals != w.Totals() {
-		t.Errorf("%d voids, %+v", info.Voids, info.Groups)
+	if len(info.Voids) == 0 || len(info.Groups) != 2 || info.Groups[0].Cut.Index != index || info.Totals != w.Totals() {
+		t.Errorf("voids %v, %+v", info.Voids, info.Groups)
+	}
+	var clean bytes.Buffer
+	if err := CopySave(&clean, bytes.NewReader(buf.Bytes()), info.Voids); err != nil {
+		t.Fatal(err)
+	}
+	_, without, err := readSave(clean.Bytes(), true)
+	if err != nil || without.Voids != nil || without.Content != info.Content || without.Totals != info.Totals || clean.Len() >= buf.Len() {
+		t.Errorf("without voids: %v, %d of %d bytes", err, clean.Len(), buf.Len())
 	}
 }
 

@@ -41,6 +41,7 @@ type SaveReader struct {
 	last   int // the slot of the last piece, -1 before
 	number uint32
 	pieces int64
+	parts  int // that ended
 	before [SaveRanges]SaveTotals
 	err    error
 }
@@ -49,8 +50,8 @@ type SaveReader struct {
 type SaveInfo struct {
 	Head   SaveHead
 	Groups []SaveGroup // in the order of the save
-	// Voids are parts that do not count.
-	Voids  int
+	// Voids are the parts that do not count, by their place among all parts, from 0.
+	Voids  []int
 	Totals SaveTotals
 	// Ranges are set by an audit: SaveRanges ranges of slots.
 	Ranges *[SaveRanges]SaveTotals
@@ -139,7 +140,8 @@ func (s *SaveReader) next() (SaveStep, error) {
 			s.audit.drop(&s.before)
 		}
 		s.cut = nil
-		s.info.Voids++
+		s.info.Voids = append(s.info.Voids, s.parts)
+		s.parts++
 		return SaveStep{Void: true}, nil
 	}
 	return SaveStep{}, fmt.Errorf("section kind %d id %d here: %w", sec.Kind, sec.ID, ErrMalformed)
@@ -208,6 +210,7 @@ func (s *SaveReader) end(data []byte) (SaveStep, error) {
 	s.info.Totals.add(&d.Totals)
 	s.info.Sums = append(s.info.Sums, d.Sums...)
 	s.cut = nil
+	s.parts++
 	return SaveStep{Done: &s.done}, nil
 }
 

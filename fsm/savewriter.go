@@ -172,6 +172,35 @@ func (s *SaveWriter) slots(sr *snapshots.Reader, cut *SaveCut) error {
 	}
 }
 
+// CopySave copies a save without the parts that skip names, by their place among all parts, ascending.
+func CopySave(w io.Writer, r io.Reader, skip []int) error {
+	sr, err := snapshots.NewReader(r)
+	if err != nil {
+		return err
+	}
+	sw, err := snapshots.NewWriter(w, sr.Header())
+	if err != nil {
+		return err
+	}
+	for part := 0; ; {
+		sec, err := sr.Next()
+		if err == io.EOF { //nolint:errorlint // exactly what Next returns at the end
+			return sw.Close()
+		}
+		if err != nil {
+			return err
+		}
+		if _, out := slices.BinarySearch(skip, part); !out || sec.Kind == SectionSave {
+			if err := sw.Section(sec.Kind, sec.ID, sec.Data); err != nil {
+				return err
+			}
+		}
+		if sec.Kind == SectionSaveDone || sec.Kind == SectionSaveVoid {
+			part++
+		}
+	}
+}
+
 // Close ends the save, or fails with ErrSaveUncovered, and then there is none.
 func (s *SaveWriter) Close() error {
 	if s.broken != nil {

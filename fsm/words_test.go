@@ -347,14 +347,14 @@ func (g *source) expireCommand() []string {
 	return words
 }
 
-// bulkCommand takes a collection over a threshold at once, or back.
+// bulkCommand takes a collection over a threshold at once, or back; or it fills one slot with keys.
 func (g *source) bulkCommand() []string {
 	counts := []int{3, 20, 60, 100, 127, 128, 129, 140, 400}
 	n, start, mod := counts[g.IntN(len(counts))], g.IntN(3)*50, []int{3, 1000}[g.IntN(2)]
 	size := []int{0, 0, 0, 8, 32, 33, 64, 65, 300}[g.IntN(9)]
 	word := func(i int) string { return pad(strconv.Itoa((start+i)%mod), size) }
 	var words []string
-	switch g.IntN(6) {
+	switch g.IntN(8) {
 	case 0, 1:
 		words = []string{g.pick("RPUSH", "LPUSH"), g.keyOf(listKeys)}
 		for i := range n {
@@ -372,6 +372,16 @@ func (g *source) bulkCommand() []string {
 		}
 	case 5:
 		words = []string{g.pick("LTRIM", "LRANGE"), g.keyOf(listKeys), strconv.Itoa(start), strconv.Itoa(start + n)}
+	case 6:
+		words = []string{"MSET"}
+		for i := range 3 * n {
+			words = append(words, fmt.Sprint("{t}", start+i), word(i))
+		}
+	case 7:
+		words = []string{g.pick("DEL", "UNLINK", "EXISTS")}
+		for i := range 3 * n {
+			words = append(words, fmt.Sprint("{t}", start+i))
+		}
 	}
 	return words
 }

@@ -135,7 +135,7 @@ func TestSaveAndRestore(t *testing.T) {
 		c.fill("n1", 0, keys)
 		want := c.everything("n2", keys)
 		data, info := c.save("n3")
-		if info.Totals.Keys != keys || info.Totals.Timed != keys/4 || len(info.Groups) != 4 || info.Voids != 0 {
+		if info.Totals.Keys != keys || info.Totals.Timed != keys/4 || len(info.Groups) != 4 || info.Voids != nil {
 			t.Fatalf("saved %+v in %d groups", info.Totals, len(info.Groups))
 		}
 		if v := c.nodes["n1"].View(); len(v.Holds) != 0 || info.Head.Epoch != v.Epoch || info.Head.Cluster != v.ClusterID {
@@ -324,7 +324,7 @@ func TestSaveOverLeaderDeath(t *testing.T) {
 			t.Fatalf("save: %v", err)
 		}
 		info, err := inspect(w.Bytes())
-		if err != nil || info.Voids != 1 || info.Totals.Keys != keys {
+		if err != nil || len(info.Voids) != 1 || info.Totals.Keys != keys {
 			t.Fatalf("%v: %+v", err, info)
 		}
 		c.open(lead)

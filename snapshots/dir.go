@@ -258,8 +258,8 @@ func (p *Pending) Commit() error {
 			p.err = fmt.Errorf("snapshots: commit: sync: %w", err)
 		}
 	}
-	if p.err != nil {
-		return errors.Join(p.err, p.Abort())
+	if err := p.err; err != nil { // Abort sets it anew
+		return errors.Join(err, p.Abort())
 	}
 	p.err = fmt.Errorf("snapshots: %w", ErrFinished)
 	if err := p.f.Close(); err != nil {

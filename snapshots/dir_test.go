@@ -459,3 +459,22 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// TestCommitErrorIsKept: the error that made a commit fail is the one that is returned, so that an operator
+// learns of the disk.
+func TestCommitErrorIsKept(t *testing.T) {
+	m := host.NewMemFS(1)
+	d, err := OpenDir(m.FS(), "/snapshots", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := d.Create(Meta{Index: 1, Term: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := errors.New("platter on fire")
+	m.FailNextSync(bad)
+	if err := p.Commit(); !errors.Is(err, bad) {
+		t.Errorf("commit: %v", err)
+	}
+}

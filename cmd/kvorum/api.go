@@ -23,6 +23,8 @@ const (
 	defaultAddr = "127.0.0.1:7401"
 	// maxReply bounds what a command line tool reads of one answer.
 	maxReply = 256 << 20
+	// continueTime is how long a large body waits for the node's word.
+	continueTime = 30 * time.Second
 )
 
 // api asks one member over HTTP.
@@ -106,6 +108,41 @@ func (a *api) do(ctx context.Context, method, path string, query url.Values, bod
 	if resp.StatusCode < 300 {
 		return data, resp.Header, nil
 	}
+	return nil, resp.Header, a.refusal(resp, data)
+}
+
+// stream sends a request whose body or answer is large; the caller closes the answer's. The body, if there
+// is one, is not sent before the node is willing to read it. ctx bounds all of it.
+func (a *api) stream(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	if body != nil {
+		body = io.NopCloser(body) // whoever made it closes it
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+a.addr+path, body)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	tr := direct()
+	if body != nil {
+		req.Header.Set("Expect", "100-continue")
+		tr.ExpectContinueTimeout = continueTime
+	}
+	resp, err := (&http.Client{Transport: tr}).Do(req)
+	if err != nil {
+		return nil, requestError(method, a.addr, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return nil, requestError(method, a.addr, err)
+	}
+	return nil, a.refusal(resp, data)
+}
+
+// refusal is what an answer of 300 and above means.
+func (a *api) refusal(resp *http.Response, data []byte) error {
 	e := &apiError{Status: resp.StatusCode, Addr: a.addr}
 	if json.Unmarshal(data, e) != nil {
 		e.Text = strings.TrimSpace(string(data))
@@ -117,7 +154,7 @@ func (a *api) do(ctx context.Context, method, path string, query url.Values, bod
 	case resp.StatusCode == http.StatusNotFound && e.Kind == "no-such-key":
 		code = exitNotFound
 	}
-	return nil, resp.Header, &exitError{code, e}
+	return &exitError{code, e}
 }
 
 func (a *api) get(ctx context.Context, path string, into any) error {

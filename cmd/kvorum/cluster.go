@@ -6,11 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,32 +76,6 @@ func setTimeout(c *cobra.Command, d time.Duration) {
 	_ = f.Value.Set(f.DefValue)
 }
 
-func newSnapshot(io stdio) *cobra.Command {
-	var e endpoint
-	c := &cobra.Command{
-		Use: "snapshot", Short: "Snapshots of the replicated state", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }, // without it any word would pass
-	}
-	take := e.command(io, &cobra.Command{
-		Use: "take", Short: "Let every replica on every node take a snapshot now", Args: cobra.NoArgs,
-	}, func(ctx context.Context, a *api, _ []string) error {
-		nodes, err := members(ctx, a)
-		if err != nil {
-			return err
-		}
-		for _, n := range nodes {
-			if _, _, err := n.api.do(ctx, http.MethodPost, "/v1/cluster/snapshot", nil, nil); err != nil {
-				return fmt.Errorf("%s: %w", n.name, err)
-			}
-			fmt.Fprintf(io.out, "%s: done\n", n.name)
-		}
-		return nil
-	})
-	setTimeout(take, membershipTime)
-	c.AddCommand(take)
-	return c
-}
-
 // member is a node that can be asked.
 type member struct {
 	name string
@@ -128,101 +99,4 @@ func members(ctx context.Context, a *api) ([]member, error) {
 		}
 	}
 	return list, nil
-}
-
-func newCheck(io stdio) *cobra.Command {
-	var e endpoint
-	c := e.command(io, &cobra.Command{
-		Use: "check", Short: "Check the cluster: health, the same answer from every node, equal replicas", Args: cobra.NoArgs,
-		Long: "Writes one key of its own and reads it back through every node, and compares the digests of all replicas of\n" +
-			"each group at equal applied index. Exit code 5 when replicas differ.",
-	}, func(ctx context.Context, a *api, _ []string) error {
-		if err := checkRoundTrip(ctx, io.out, a); err != nil {
-			return err
-		}
-		return checkDigests(ctx, io.out, a)
-	})
-	setTimeout(c, time.Minute)
-	return c
-}
-
-// checkRoundTrip writes through the asked node and reads through all.
-func checkRoundTrip(ctx context.Context, out io.Writer, a *api) error {
-	nodes, err := members(ctx, a)
-	if err != nil {
-		return err
-	}
-	key := keyPath("kvorum:check")
-	for _, n := range nodes {
-		want := fmt.Sprintf("written through %s", n.name)
-		if _, _, err := n.api.do(ctx, http.MethodPut, key, url.Values{"ttl": {"1h"}}, []byte(want)); err != nil {
-			return fmt.Errorf("write through %s: %w", n.name, err)
-		}
-		for _, m := range nodes {
-			got, _, err := m.api.do(ctx, http.MethodGet, key, nil, nil)
-			if err != nil {
-				return fmt.Errorf("read through %s: %w", m.name, err)
-			}
-			if string(got) != want {
-				return &exitError{exitDamaged, fmt.Errorf("%s answered %q to a read that began after %q was acknowledged", m.name, got, want)}
-			}
-		}
-	}
-	fmt.Fprintf(out, "%d nodes answer alike\n", len(nodes))
-	return nil
-}
-
-// checkDigests asks until every group's replicas were seen at one applied index, or time is up.
-func checkDigests(ctx context.Context, out io.Writer, a *api) error {
-	equal := map[uint32]string{}
-	for {
-		var all []shard.ReplicaDigest
-		if err := a.get(ctx, "/v1/cluster/digest", &all); err != nil {
-			return err
-		}
-		byGroup := map[uint32][]shard.ReplicaDigest{}
-		for _, d := range all {
-			byGroup[d.Group] = append(byGroup[d.Group], d)
-		}
-		for group, list := range byGroup {
-			if text, same, err := sameDigests(group, list); err != nil {
-				return &exitError{exitDamaged, err}
-			} else if same {
-				equal[group] = text
-			}
-		}
-		if len(equal) == len(byGroup) && len(byGroup) > 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return &exitError{exitFailed, fmt.Errorf("replicas of %d of %d groups never stood at one index; try when fewer writes arrive", len(byGroup)-len(equal), len(byGroup))}
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-	tw := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	groups := make([]uint32, 0, len(equal))
-	for g := range equal {
-		groups = append(groups, g)
-	}
-	slices.Sort(groups)
-	for _, g := range groups {
-		fmt.Fprintf(tw, "group %d\t%s\n", g, equal[g])
-	}
-	return tw.Flush()
-}
-
-// sameDigests judges one group's replicas: different at one index is damage.
-func sameDigests(group uint32, list []shard.ReplicaDigest) (text string, same bool, err error) {
-	byIndex := map[uint64]shard.ReplicaDigest{}
-	for _, d := range list {
-		if o, ok := byIndex[d.Applied]; ok && o.Digest != d.Digest {
-			return "", false, fmt.Errorf("group %d: at index %d node %s has digest %s and node %s has %s", group, d.Applied, short(o.Node), o.Digest, short(d.Node), d.Digest)
-		}
-		byIndex[d.Applied] = d
-	}
-	if len(byIndex) != 1 {
-		return "", false, nil
-	}
-	return fmt.Sprintf("%d replicas equal at index %d: %s", len(list), list[0].Applied, list[0].Digest), true, nil
 }

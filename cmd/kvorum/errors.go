@@ -20,7 +20,7 @@ import (
 
 // plain leaves the names of packages out of a text: they help who reads code, in logs, and nobody else.
 func plain(text string) string {
-	for _, pkg := range []string{"shard", "raftnode", "logstore", "snapshots", "link", "host"} {
+	for _, pkg := range []string{"shard", "raftnode", "logstore", "snapshots", "fsm", "link", "host"} {
 		text = strings.ReplaceAll(" "+text, " "+pkg+": ", " ")[1:]
 	}
 	return text

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kvorum/kvorum/shard"
 )
@@ -135,45 +136,23 @@ func TestHuman(t *testing.T) {
 	}
 }
 
-// TestSameDigests: different digests at one index are damage, different indexes are none.
-func TestSameDigests(t *testing.T) {
-	at := func(node string, applied uint64, digest string) shard.ReplicaDigest {
-		return shard.ReplicaDigest{Group: 1, Node: node, Applied: applied, Digest: digest}
-	}
-	for _, row := range []struct {
-		list         []shard.ReplicaDigest
-		same, damage bool
-	}{
-		{[]shard.ReplicaDigest{at(idA, 7, "x"), at(idB, 7, "x"), at(idC, 7, "x")}, true, false},
-		{[]shard.ReplicaDigest{at(idA, 7, "x"), at(idB, 8, "y"), at(idC, 7, "x")}, false, false},
-		{[]shard.ReplicaDigest{at(idA, 7, "x"), at(idB, 8, "y"), at(idC, 7, "z")}, false, true},
-	} {
-		_, same, err := sameDigests(1, row.list)
-		if same != row.same || (err != nil) != row.damage {
-			t.Errorf("%v: same %t, %v", row.list, same, err)
-		}
-		if err != nil && !strings.Contains(err.Error(), "aaaaaaaa") {
-			t.Errorf("the error does not name the node: %v", err)
-		}
-	}
-}
-
-// TestCheckDamage: replicas that differ make check end with its own code.
-func TestCheckDamage(t *testing.T) {
+// TestCheck: the verdict on replicas is check's exit code, and what differs is named.
+func TestCheck(t *testing.T) {
 	m := newMember(t)
 	values := map[string]string{}
-	digest := "x"
+	c := shard.Comparison{Verdict: shard.VerdictEqual}
 	m.answer = func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/v1/cluster":
 			s := trio()
-			s.Nodes = s.Nodes[:1]
-			s.Nodes[0].Addrs["http"] = m.addr
+			s.Nodes = s.Nodes[:2]
+			s.Nodes[0].Addrs["http"], s.Nodes[1].Alive = m.addr, false
 			_ = json.NewEncoder(w).Encode(s)
-		case r.URL.Path == "/v1/cluster/digest":
-			_ = json.NewEncoder(w).Encode([]shard.ReplicaDigest{
-				{Group: 1, Node: idA, Applied: 5, Digest: "x"}, {Group: 1, Node: idB, Applied: 5, Digest: digest},
-			})
+		case r.URL.Path == "/v1/cluster/check":
+			if d, err := time.ParseDuration(r.URL.Query().Get("timeout")); err != nil || d < 50*time.Second || d > time.Minute {
+				t.Errorf("timeout %v, %v", d, err)
+			}
+			_ = json.NewEncoder(w).Encode(c)
 		case r.Method == http.MethodPut:
 			values[r.URL.Path] = m.body
 			w.WriteHeader(http.StatusNoContent)
@@ -181,12 +160,38 @@ func TestCheckDamage(t *testing.T) {
 			_, _ = w.Write([]byte(values[r.URL.Path]))
 		}
 	}
-	if got := m.run("check"); got.code != exitOK || !strings.Contains(got.out, "2 replicas equal at index 5") {
-		t.Errorf("equal replicas: %+v", got)
-	}
-	digest = "y"
-	if got := m.run("check"); got.code != exitDamaged || !strings.Contains(got.err, "group 1: at index 5") {
-		t.Errorf("different replicas: %+v", got)
+	two := []shard.ReplicaDigest{{Node: idA, Applied: 5, Digest: "x"}, {Node: idB, Applied: 5, Digest: "y"}}
+	for _, row := range []struct {
+		line    string
+		verdict shard.Verdict
+		group   shard.GroupComparison
+		code    int
+		out     []string
+	}{
+		{"check", shard.VerdictEqual, shard.GroupComparison{Digest: "abc"}, exitOK, []string{"1 nodes answer alike", "equal", "abc"}},
+		{"check --digest", shard.VerdictEqual, shard.GroupComparison{}, exitOK, []string{"control"}},
+		{"check --digest", shard.VerdictIncomplete, shard.GroupComparison{Applied: 4, Missing: []string{idB}}, exitFailed, []string{"the replica on node1 was not seen at index 4"}},
+		{"check --digest", shard.VerdictDifferent, shard.GroupComparison{
+			Replicas: two, Differing: 12, Differences: []shard.Difference{{Part: "slot 77", Digests: map[string]string{idA: "d1", idB: "nothing"}}},
+		}, exitDamaged, []string{"slot 77\n    node0  d1\n    node1  nothing\n  and 11 more"}},
+		{"check --digest", shard.VerdictDifferent, shard.GroupComparison{Replicas: two}, exitDamaged, []string{"in no slot"}},
+		{"check --digest -o json", shard.VerdictDifferent, shard.GroupComparison{Replicas: two}, exitDamaged, []string{`"verdict": "different"`}},
+	} {
+		row.group.Verdict = row.verdict
+		c = shard.Comparison{Verdict: row.verdict, Groups: []shard.GroupComparison{row.group}}
+		got := m.run(strings.Fields(row.line)...)
+		if got.code != row.code || (got.err == "") != (row.code == exitOK) {
+			t.Errorf("%s, %s: %+v", row.line, row.verdict, got)
+		}
+		for _, want := range row.out {
+			if !strings.Contains(got.out, want) {
+				t.Errorf("%s, %s: no %q in\n%s", row.line, row.verdict, want, got.out)
+			}
+		}
+		if wrote := len(values) > 0; wrote != (row.line == "check") {
+			t.Errorf("%s: a key was written: %t", row.line, wrote)
+		}
+		clear(values)
 	}
 }
 

@@ -25,12 +25,13 @@ const (
 	loopTries    = 16
 )
 
-// loopDisk is an ext4 file system in a file, mounted through a loop device that this test made. It is a
-// logstoretest.Power.
+// loopDisk is an ext4 file system in a file, mounted through a loop device that this test made. Each
+// life has a device of its own, which goes with the mount: so nothing that the kernel kept of the disk
+// in memory gets into the next. It is a logstoretest.Power.
 type loopDisk struct {
 	t       *testing.T
+	image   string
 	at      string // where it is mounted
-	dev     *os.File
 	mounted bool
 	until   time.Duration // bounds the time that a machine runs before its power is cut
 
@@ -56,21 +57,16 @@ func newLoopDisk(t *testing.T, folder string, size int64) *loopDisk {
 	if err != nil {
 		reduced(t, "%v", err)
 	}
-	d := &loopDisk{t: t, at: filepath.Join(t.TempDir(), "disk"), until: untilCut}
-	image := filepath.Join(folder, "image")
-	f, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	d := &loopDisk{t: t, image: filepath.Join(folder, "image"), at: filepath.Join(t.TempDir(), "disk"), until: untilCut}
+	f, err := os.OpenFile(d.image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if err := errors.Join(f.Truncate(size), os.Mkdir(d.at, 0o700)); err != nil {
+	if err := errors.Join(f.Truncate(size), f.Close(), os.Mkdir(d.at, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(mkfs, "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", image).CombinedOutput(); err != nil {
+	if out, err := exec.Command(mkfs, "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", d.image).CombinedOutput(); err != nil {
 		t.Fatalf("mkfs.ext4: %v: %s", err, out)
-	}
-	if d.dev, err = attachLoop(f); err != nil {
-		reduced(t, "no loop device: %v", err)
 	}
 	t.Cleanup(d.remove)
 	if err := d.mount(); err != nil {
@@ -110,8 +106,18 @@ func attachLoop(f *os.File) (*os.File, error) {
 }
 
 func (d *loopDisk) mount() error {
-	if err := unix.Mount(d.dev.Name(), d.at, "ext4", 0, ""); err != nil {
-		return fmt.Errorf("mount %s: %w", d.dev.Name(), err)
+	f, err := os.OpenFile(d.image, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	dev, err := attachLoop(f)
+	if err != nil {
+		return fmt.Errorf("no loop device: %w", err)
+	}
+	defer dev.Close()
+	if err := unix.Mount(dev.Name(), d.at, "ext4", 0, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", dev.Name(), err)
 	}
 	d.mounted = true
 	return nil
@@ -125,7 +131,7 @@ func (d *loopDisk) unmount() error {
 	return nil
 }
 
-// remove undoes what newLoopDisk did; the device goes with its last user.
+// remove undoes what newLoopDisk did.
 func (d *loopDisk) remove() {
 	if d.timer != nil {
 		_ = d.Cut()
@@ -135,7 +141,6 @@ func (d *loopDisk) remove() {
 			d.t.Errorf("unmount %s: %v", d.at, err)
 		}
 	}
-	_ = d.dev.Close()
 }
 
 // Arm implements logstoretest.Power.
