@@ -39,7 +39,7 @@ func allSlots() []uint16 {
 // newTestMachine makes a machine that owns no slot.
 func newTestMachine(t failer) *testMachine {
 	tm := &testMachine{t: t, table: Data(), clock: testClock}
-	tm.k = NewKeyspace(tm.table, KeyspaceConfig{HashKey: [16]byte{1, 2, 3}})
+	tm.k = NewKeyspace(tm.table, KeyspaceConfig{HashKey: testHashKey})
 	tm.m = NewMachine(tm.table, tm.k, Options{Cluster: "test", Group: 7, Fatal: func(err error) { tm.fatal = err }})
 	return tm
 }
@@ -195,3 +195,6 @@ func bytesOf(words ...string) [][]byte {
 func sameResult(a, b Result) bool {
 	return bytes.Equal(AppendResult(nil, &a), AppendResult(nil, &b))
 }
+
+// testHashKey is the cluster's in tests.
+var testHashKey = [16]byte{1, 2, 3}

@@ -19,7 +19,7 @@ func hashRows() []Spec {
 	}
 }
 
-func (x *execution) editHash(key []byte, f func(h *store.Hash)) {
+func (x *execution) editHash(key []byte, f func(h *store.HashEdit)) {
 	x.k.st.EditHash(x.slot, key, x.ctx.NextVersion(), f)
 }
 
@@ -36,7 +36,7 @@ func runHSet(x *execution, args [][]byte) Result {
 		return *bad
 	}
 	created := int64(0)
-	x.editHash(args[0], func(h *store.Hash) {
+	x.editHash(args[0], func(h *store.HashEdit) {
 		for i := 1; i+1 < len(args); i += 2 {
 			if h.Set(args[i], args[i+1]) {
 				created++
@@ -66,16 +66,14 @@ func runHMGet(x *execution, args [][]byte) Result {
 	if bad != nil {
 		return *bad
 	}
-	var h *store.Hash
+	var h store.Hash
 	if found {
 		h = ref.Hash()
 	}
 	size := int64(len(args)) * ReplyOverhead
-	if h != nil {
-		for _, name := range args[1:] {
-			v, _ := h.Get(name)
-			size += int64(len(v))
-		}
+	for _, name := range args[1:] {
+		v, _ := h.Get(name)
+		size += int64(len(v))
 	}
 	if bad := x.fits(size); bad != nil {
 		return *bad
@@ -83,10 +81,8 @@ func runHMGet(x *execution, args [][]byte) Result {
 	elems := make([]Result, len(args)-1)
 	for i, name := range args[1:] {
 		elems[i] = Null()
-		if h != nil {
-			if v, ok := h.Get(name); ok {
-				elems[i] = Bulk(clone(v))
-			}
+		if v, ok := h.Get(name); ok {
+			elems[i] = Bulk(clone(v))
 		}
 	}
 	return Array(elems)
@@ -157,7 +153,7 @@ func runHDel(x *execution, args [][]byte) Result {
 		return Int(0)
 	}
 	n := int64(0)
-	x.editHash(args[0], func(h *store.Hash) {
+	x.editHash(args[0], func(h *store.HashEdit) {
 		for _, name := range args[1:] {
 			if h.Delete(name) {
 				n++
@@ -167,7 +163,7 @@ func runHDel(x *execution, args [][]byte) Result {
 	return Int(n)
 }
 
-func hashHasAny(h *store.Hash, names [][]byte) bool {
+func hashHasAny(h store.Hash, names [][]byte) bool {
 	for _, name := range names {
 		if _, ok := h.Get(name); ok {
 			return true
@@ -216,7 +212,7 @@ func runHIncrBy(x *execution, args [][]byte) Result {
 		return Error(CodeOverflow, TextOverflow)
 	}
 	n += by
-	x.editHash(args[0], func(h *store.Hash) { h.Set(args[1], formatInt(n)) })
+	x.editHash(args[0], func(h *store.HashEdit) { h.Set(args[1], formatInt(n)) })
 	x.settle(args[0], found)
 	return Int(n)
 }

@@ -16,8 +16,11 @@ const Slots = store.Slots
 // SlotOf tells the slot of a key, by the rules of Redis Cluster.
 func SlotOf(key []byte) uint16 { return store.SlotOf(key) }
 
-// dueBatch is how many due keys an entry removes at most.
-const dueBatch = 64
+// dueBatch is how many due keys an entry removes at most: about half a millisecond's work.
+const dueBatch = 512
+
+// compactBatch is how many keys an entry moves at most to give memory back.
+const compactBatch = 8
 
 // Keyspace is the State of a data group.
 //
@@ -71,11 +74,13 @@ type slotState struct {
 type KeyspaceConfig struct {
 	// HashKey is cluster state, the same on all replicas of all groups.
 	HashKey [16]byte
+	// Memory is where the keys live; nil is the Go heap.
+	Memory store.Memory
 }
 
 // NewKeyspace makes an empty keyspace that owns no slot. t is a table made by Data or DataWith.
 func NewKeyspace(t *Table, c KeyspaceConfig) *Keyspace {
-	k := &Keyspace{table: t, st: store.New(store.Config{HashKey: c.HashKey})}
+	k := &Keyspace{table: t, st: store.New(store.Config{HashKey: c.HashKey, Memory: c.Memory})}
 	k.settings.Store(defaultSettings())
 	k.whole.cover = new(Cover)
 	return k
@@ -93,7 +98,8 @@ func (k *Keyspace) Begin(ctx *Ctx, victims []Victim) {
 	for i := range victims {
 		k.evict(&victims[i])
 	}
-	k.st.PopDue(ctx.Now(), dueBatch)
+	k.st.PopDue(ctx.Now(), dueBatch, nil)
+	k.st.Compact(compactBatch)
 	k.sweepTokens(ctx)
 }
 

@@ -49,15 +49,9 @@ func (f *frozenKeyspace) Sections(add func(kind uint8, id uint32, data []byte) e
 		return err
 	}
 	for slot := range uint16(Slots) {
-		data, err := f.view.Section(slot)
+		err := f.view.Section(slot, func(data []byte) error { return add(SectionSlot, uint32(slot), data) })
 		if err != nil {
 			return fmt.Errorf("fsm: slot %d: %w", slot, err)
-		}
-		if len(data) == 0 {
-			continue
-		}
-		if err := add(SectionSlot, uint32(slot), data); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func listRows() []Spec {
 	}
 }
 
-func (x *execution) editList(key []byte, f func(l *store.List)) {
+func (x *execution) editList(key []byte, f func(l *store.ListEdit)) {
 	x.k.st.EditList(x.slot, key, x.ctx.NextVersion(), f)
 }
 
@@ -34,7 +34,7 @@ func runPush(x *execution, args [][]byte) Result {
 		return *bad
 	}
 	n := 0
-	x.editList(args[0], func(l *store.List) {
+	x.editList(args[0], func(l *store.ListEdit) {
 		for _, v := range args[1:] {
 			if x.spec.Op == OpLPush {
 				l.PushFront(v)
@@ -85,14 +85,14 @@ func runPop(x *execution, args [][]byte) Result {
 		return *bad
 	}
 	elems := make([]Result, 0, n)
-	x.editList(args[0], func(l *store.List) {
+	x.editList(args[0], func(l *store.ListEdit) {
 		for range n {
 			pop := l.PopFront
 			if x.spec.Op == OpRPop {
 				pop = l.PopBack
 			}
 			v, _ := pop()
-			elems = append(elems, Bulk(v))
+			elems = append(elems, Bulk(clone(v)))
 		}
 	})
 	if len(args) == 1 {
@@ -148,7 +148,7 @@ func runLRange(x *execution, args [][]byte) Result {
 }
 
 // rangeSize is the size of a reply with the elements of [lo, hi).
-func rangeSize(l *store.List, lo, hi int) (n int64) {
+func rangeSize(l store.List, lo, hi int) (n int64) {
 	l.Range(lo, hi, func(v []byte) bool {
 		n += ReplyOverhead + int64(len(v))
 		return true
@@ -203,7 +203,7 @@ func runLSet(x *execution, args [][]byte) Result {
 	if !inside {
 		return Error(CodeOutOfRange, TextIndexRange)
 	}
-	x.editList(args[0], func(l *store.List) { l.Set(i, args[2]) })
+	x.editList(args[0], func(l *store.ListEdit) { l.Set(i, args[2]) })
 	return OK()
 }
 
@@ -218,11 +218,11 @@ func runLRem(x *execution, args [][]byte) Result {
 	count, _ := parseInt(args[1])
 	count = max(min(count, math.MaxInt32), math.MinInt32)
 	removed := 0
-	x.editList(args[0], func(l *store.List) { removed = l.RemoveEqual(args[2], int(count)) })
+	x.editList(args[0], func(l *store.ListEdit) { removed = l.RemoveEqual(args[2], int(count)) })
 	return Int(int64(removed))
 }
 
-func listHas(l *store.List, v []byte) (found bool) {
+func listHas(l store.List, v []byte) (found bool) {
 	l.Range(0, l.Len(), func(elem []byte) bool {
 		found = bytes.Equal(elem, v)
 		return !found
@@ -240,7 +240,7 @@ func runLTrim(x *execution, args [][]byte) Result {
 	}
 	n := ref.List().Len()
 	if lo, hi := span(args[1], args[2], n); lo != 0 || hi != n {
-		x.editList(args[0], func(l *store.List) { l.Trim(lo, hi) })
+		x.editList(args[0], func(l *store.ListEdit) { l.Trim(lo, hi) })
 	}
 	return OK()
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kvorum/kvorum/store"
+	"github.com/kvorum/kvorum/store/keyed"
 )
 
 // model says what commands answer, in plain Go and with explicit time. It is written from Redis' manual and
@@ -134,8 +135,8 @@ func unknownName(words []string) Result {
 	return Error(CodeUnknown, text+list)
 }
 
-// begin is the front of an entry: the clock moves, victims go whose version matches, and at most 64 of the
-// dead in the order of (deadline, slot, key).
+// begin is the front of an entry: the clock moves, victims go whose version matches, and at most
+// dueBatch of the dead in the order of (deadline, slot, keyed hash).
 func (m *model) begin(clock int64, victims []Victim) {
 	m.now = max(m.now, clock)
 	for _, v := range victims {
@@ -143,6 +144,7 @@ func (m *model) begin(clock int64, victims []Victim) {
 			delete(m.keys, string(v.Key))
 		}
 	}
+	hash := keyed.New(testHashKey)
 	var due []string
 	for name, k := range m.keys {
 		if k.dead(m.now) {
@@ -150,9 +152,9 @@ func (m *model) begin(clock int64, victims []Victim) {
 		}
 	}
 	slices.SortFunc(due, func(a, b string) int {
-		return cmp.Or(cmp.Compare(m.keys[a].at, m.keys[b].at), cmp.Compare(SlotOf([]byte(a)), SlotOf([]byte(b))), strings.Compare(a, b))
+		return cmp.Or(cmp.Compare(m.keys[a].at, m.keys[b].at), cmp.Compare(SlotOf([]byte(a)), SlotOf([]byte(b))), cmp.Compare(hash.Sum([]byte(a)), hash.Sum([]byte(b))))
 	})
-	for _, name := range due[:min(len(due), 64)] {
+	for _, name := range due[:min(len(due), dueBatch)] {
 		delete(m.keys, name)
 	}
 }

@@ -25,7 +25,10 @@ const module = "github.com/kvorum/kvorum"
 // that is not named here may import nothing of ours; a folder inherits its parent's row.
 var mayImport = map[string][]string{
 	"internal/host":      {},
-	"store":              {},
+	"store":              {"store/arena", "store/collections", "store/keyed"},
+	"store/arena":        {},
+	"store/collections":  {"store/keyed"},
+	"store/keyed":        {},
 	"snapshots":          {"internal/host"},
 	"fsm":                {"store", "snapshots"},
 	"raftnode":           {"internal/host", "fsm", "snapshots", "raftnode/link", "raftnode/transport", "raftnode/logstore"},

@@ -5,6 +5,8 @@ package store
 import (
 	"fmt"
 	"testing"
+
+	"github.com/kvorum/kvorum/store/collections"
 )
 
 // Goal: every part of the logical state shows in the digest, each in its own way, and nothing else
@@ -18,7 +20,7 @@ func TestDigestParts(t *testing.T) {
 	}
 	list := func(elems ...string) func(*Store) {
 		return func(s *Store) {
-			s.EditList(slot, key, 1, func(l *List) {
+			s.EditList(slot, key, 1, func(l *collections.ListEdit) {
 				for _, e := range elems {
 					l.PushBack([]byte(e))
 				}
@@ -27,7 +29,7 @@ func TestDigestParts(t *testing.T) {
 	}
 	hash := func(fields ...string) func(*Store) {
 		return func(s *Store) {
-			s.EditHash(slot, key, 1, func(h *Hash) {
+			s.EditHash(slot, key, 1, func(h *collections.HashEdit) {
 				for _, f := range fields {
 					h.Set([]byte(f), []byte("v"))
 				}
@@ -40,8 +42,8 @@ func TestDigestParts(t *testing.T) {
 	base := str("v", Meta{Version: 1})
 	large := func(fields ...string) func(*Store) {
 		return func(s *Store) {
-			s.EditHash(slot, key, 1, func(h *Hash) {
-				h.Set([]byte("x"), make([]byte, HashSmallBytes+1))
+			s.EditHash(slot, key, 1, func(h *collections.HashEdit) {
+				h.Set([]byte("x"), make([]byte, collections.SmallBytes+1))
 				for _, f := range fields {
 					h.Set([]byte(f), []byte("v"))
 				}

@@ -3,88 +3,100 @@
 package store
 
 import (
-	"bytes"
 	"sync"
 	"sync/atomic"
 )
 
-// dueHeap is the deadlines of one slot: a binary heap in (deadline, key) order, guarded by the
-// slot's lock. Each entry knows its place, so any deadline is moved or dropped in O(log n).
-type dueHeap struct{ nodes []*node[entry] }
+// dueHeap is the segments of one slot that hold deadlines: a binary heap in the order of (earliest
+// deadline, range), guarded by the slot's lock. Each segment knows its place, so that any is moved or
+// dropped in O(log n); within a segment the deadlines stand side by side and are searched.
+type dueHeap []*segment
 
-func dueLess(a, b *node[entry]) bool {
-	if a.val.expireAt != b.val.expireAt {
-		return a.val.expireAt < b.val.expireAt
+func dueLess(a, b *segment) bool {
+	if a.first != b.first {
+		return a.first < b.first
 	}
-	return bytes.Compare(a.key, b.key) < 0
+	return a.prefix < b.prefix
 }
 
-func (h *dueHeap) put(i int, nd *node[entry]) {
-	h.nodes[i] = nd
-	nd.val.dueAt = int32(i) + 1
+func (h dueHeap) put(i int, g *segment) {
+	h[i] = g
+	g.place = int32(i) + 1
 }
 
-func (h *dueHeap) push(nd *node[entry]) {
-	h.nodes = append(h.nodes, nd)
-	h.up(len(h.nodes)-1, nd)
+// update brings the heap up to date with a segment whose first changed.
+func (h *dueHeap) update(g *segment) {
+	switch {
+	case g.first == 0:
+		h.drop(g)
+	case g.place == 0:
+		*h = append(*h, g)
+		h.up(len(*h)-1, g)
+	default:
+		h.fix(int(g.place)-1, g)
+	}
 }
 
-func (h *dueHeap) remove(nd *node[entry]) {
-	i := int(nd.val.dueAt) - 1
-	nd.val.dueAt = 0
-	last := len(h.nodes) - 1
-	moved := h.nodes[last]
-	h.nodes[last] = nil
-	h.nodes = h.nodes[:last]
+// drop takes a segment out, if it is there.
+func (h *dueHeap) drop(g *segment) {
+	if g.place == 0 {
+		return
+	}
+	i, last := int(g.place)-1, len(*h)-1
+	g.place = 0
+	moved := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
 	if last == 0 {
-		h.nodes = nil
+		*h = nil
 	}
 	if i < last {
 		h.fix(i, moved)
 	}
 }
 
-// fix finds the place of nd, beginning at i, whose former content no longer counts.
-func (h *dueHeap) fix(i int, nd *node[entry]) {
-	if i > 0 && dueLess(nd, h.nodes[(i-1)/2]) {
-		h.up(i, nd)
+// fix finds the place of g, beginning at i, whose former content no longer counts.
+func (h dueHeap) fix(i int, g *segment) {
+	if i > 0 && dueLess(g, h[(i-1)/2]) {
+		h.up(i, g)
 	} else {
-		h.down(i, nd)
+		h.down(i, g)
 	}
 }
 
-func (h *dueHeap) up(i int, nd *node[entry]) {
+func (h dueHeap) up(i int, g *segment) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if !dueLess(nd, h.nodes[parent]) {
+		if !dueLess(g, h[parent]) {
 			break
 		}
-		h.put(i, h.nodes[parent])
+		h.put(i, h[parent])
 		i = parent
 	}
-	h.put(i, nd)
+	h.put(i, g)
 }
 
-func (h *dueHeap) down(i int, nd *node[entry]) {
+func (h dueHeap) down(i int, g *segment) {
 	for {
 		child := 2*i + 1
-		if child >= len(h.nodes) {
+		if child >= len(h) {
 			break
 		}
-		if child+1 < len(h.nodes) && dueLess(h.nodes[child+1], h.nodes[child]) {
+		if child+1 < len(h) && dueLess(h[child+1], h[child]) {
 			child++
 		}
-		if !dueLess(h.nodes[child], nd) {
+		if !dueLess(h[child], g) {
 			break
 		}
-		h.put(i, h.nodes[child])
+		h.put(i, h[child])
 		i = child
 	}
-	h.put(i, nd)
+	h.put(i, g)
 }
 
 // dueIndex orders the slots by (earliest deadline, slot): with the heaps of the slots it yields all
-// deadlines of the store in (deadline, slot, key) order, while most changes touch one slot only.
+// deadlines of the store in the order of (deadline, slot, range of the keyed hash, hash), while most
+// changes touch one segment only.
 type dueIndex struct {
 	// first is the earliest deadline of the store, 0 for none; written under mu.
 	first atomic.Int64
@@ -107,8 +119,8 @@ func (d *dueIndex) less(a, b uint16) bool {
 // update brings the index up to date with a slot's heap. The caller holds the slot's write lock.
 func (d *dueIndex) update(slot uint16, t *slotTable) {
 	var head int64
-	if t != nil && len(t.due.nodes) > 0 {
-		head = t.due.nodes[0].val.expireAt
+	if t != nil && len(t.due) > 0 {
+		head = t.due[0].first
 	}
 	d.mu.Lock()
 	if d.head[slot] != head {
@@ -184,24 +196,60 @@ func (d *dueIndex) earliest(now int64) (slot uint16, ok bool) {
 	return d.heap[0], true
 }
 
-// setDeadline changes an entry's deadline in the heaps. The caller holds the slot's write lock.
-func (s *Store) setDeadline(slot uint16, t *slotTable, nd *node[entry], at int64) {
-	had := nd.val.expireAt
+// setDeadline changes an entry's deadline. The caller holds the slot's write lock; the entry is open.
+func (s *Store) setDeadline(slot uint16, t *slotTable, g *segment, i int, at int64) {
+	had := g.deadline(i)
 	if had == at {
 		return
 	}
-	nd.val.expireAt = at
+	if g.due == nil {
+		s.timed(g)
+	}
+	g.due[i] = at
 	switch {
 	case had == 0:
-		t.due.push(nd)
 		s.slots[slot].timed.Add(1)
 	case at == 0:
-		t.due.remove(nd)
 		s.slots[slot].timed.Add(-1)
+	}
+	switch {
+	case at != 0 && (g.first == 0 || at <= g.first):
+		g.first = at
+	case had == g.first:
+		g.setFirst()
 	default:
-		t.due.fix(int(nd.val.dueAt)-1, nd)
+		return
+	}
+	s.deadlinesChanged(slot, t, g)
+}
+
+// deadlinesChanged brings what depends on a segment's first up to date.
+func (s *Store) deadlinesChanged(slot uint16, t *slotTable, g *segment) {
+	t.due.update(g)
+	if g.first == 0 && g.due != nil {
+		s.untimed(g)
 	}
 	s.due.update(slot, t)
+}
+
+// refreshDue finds a segment's first anew after its keys changed hands. The earliest deadline of the slot
+// is as it was.
+func (s *Store) refreshDue(t *slotTable, g *segment) {
+	g.setFirst()
+	t.due.update(g)
+	if g.first == 0 && g.due != nil {
+		s.untimed(g)
+	}
+}
+
+// timedKeys counts the keys with a deadline.
+func (g *segment) timedKeys() (n int) {
+	for _, at := range g.due {
+		if at != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // DueKey is an entry that PopDue removed.
@@ -216,31 +264,35 @@ type DueKey struct {
 // Any goroutine.
 func (s *Store) NextDeadline() int64 { return s.due.first.Load() }
 
-// PopDue removes up to limit entries that are dead at now, as Delete does, in (deadline, slot, key)
-// order, and returns them in that order. Called by the writer with no slot lock held.
-func (s *Store) PopDue(now int64, limit int) []DueKey {
+// PopDue removes up to limit entries that are dead at now, as Delete does, in the order of (deadline,
+// slot, keyed hash, key), and calls f, unless nil, for each before it goes; key aliases the store. Called
+// by the writer with no slot lock held.
+func (s *Store) PopDue(now int64, limit int, f func(d DueKey)) (n int) {
 	if first := s.due.first.Load(); first == 0 || first > now {
-		return nil
+		return 0
 	}
-	var out []DueKey
-	for len(out) < limit {
+	for n < limit {
 		slot, ok := s.due.earliest(now)
 		if !ok {
 			break
 		}
 		s.Lock(slot)
-		if t := s.slots[slot].t; t != nil && len(t.due.nodes) > 0 {
-			if nd := t.due.nodes[0]; nd.val.expireAt <= now {
-				out = append(out, DueKey{
-					Slot: slot, Key: append([]byte(nil), nd.key...),
-					Deadline: nd.val.expireAt, Version: nd.val.version,
-				})
-				s.remove(slot, s.writable(slot), nd)
+		if t := s.slots[slot].t; t != nil && len(t.due) > 0 && t.due[0].first <= now {
+			g := t.due[0]
+			i := 0
+			for g.due[i] != g.first {
+				i++
 			}
+			if f != nil {
+				nd := node(s.arena.Bytes(refOf(g.words[i])))
+				f(DueKey{Slot: slot, Key: nd.key(), Deadline: g.first, Version: nd.version()})
+			}
+			s.remove(slot, s.writable(slot), g, i)
+			n++
 		}
 		s.Unlock(slot)
 	}
-	return out
+	return n
 }
 
 // HoldDue keeps a slot's deadlines out of PopDue and NextDeadline, or lets them in again. It lasts

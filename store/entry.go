@@ -2,7 +2,7 @@
 
 package store
 
-import "sync/atomic"
+import "github.com/kvorum/kvorum/store/arena"
 
 // Type is the type of an entry's value. Numbers are stable: they are written to snapshots.
 type Type uint8
@@ -13,8 +13,8 @@ const (
 	TypeString Type = 1
 	TypeList   Type = 2
 	TypeHash   Type = 3
-	TypeSet    Type = 4 // reserved
-	TypeZSet   Type = 5 // reserved
+	TypeSet    Type = 4
+	TypeZSet   Type = 5
 )
 
 // String names the type as the TYPE command does.
@@ -35,187 +35,138 @@ func (t Type) String() string {
 	return "none"
 }
 
-// entry is what a key holds.
-type entry struct {
-	// str is the string's bytes, owned by the entry and rewritten in place; coll the value of every
-	// other type. Exactly one is in use.
-	str  []byte
-	coll collection
-	// version is the caller's, of the last change of value or flags.
-	version uint64
-	// expireAt is in milliseconds on the caller's clock; 0 is never.
-	expireAt int64
-	// dueAt is 1 + the entry's place in its slot's heap of deadlines; 0 when it has none.
-	dueAt int32
-	flags uint32
-	typ   Type
-	// recency is leader-local: see recency.go.
-	recency atomic.Uint64
-}
-
-// collection is the value of every type but string.
-type collection interface {
-	// weigh returns the bytes users wrote, and the overhead of the formula of logical bytes.
-	weigh() (value, overhead int64)
-	// appendTo appends the value in the section's encoding.
-	appendTo(dst []byte) []byte
-	// absorb feeds the value in canonical form to a digest.
-	absorb(d *digester)
-}
-
-// cost is what an entry adds to the counters.
-func (e *entry) cost(keyLen int) Stats {
-	value, overhead := int64(len(e.str)), int64(EntryOverhead)
-	if e.coll != nil {
-		v, o := e.coll.weigh()
-		value += v
-		overhead += o
+// open begins a change of an entry in place: views get what they need, and its digest leaves the slot's
+// sum until the entry is settled.
+func (s *Store) open(slot uint16, t *slotTable, p place) {
+	s.own(slot, t, p.g)
+	h := &t.hot
+	if h.g != p.g || h.i != p.i {
+		s.settle(t)
+		if p.hash == 0 {
+			p.hash = s.hash.Sum(s.node(p).key())
+		}
+		*h = hotEntry{g: p.g, i: p.i, ref: refOf(p.g.words[p.i]), hash: p.hash}
 	}
-	if e.expireAt != 0 {
-		overhead += DeadlineOverhead
+	if !h.open {
+		t.sum = t.sum.minus(s.entrySum(s.node(p), p.g.deadline(p.i)))
+		h.open = true
 	}
-	return Stats{Keys: 1, KeyBytes: int64(keyLen), ValueBytes: value, LogicalBytes: int64(keyLen) + value + overhead}
 }
 
-// Meta is what an entry carries beside key and value.
-type Meta struct {
-	Flags   uint32
-	Version uint64
-	// ExpireAt is in milliseconds on the caller's clock; 0 is never.
-	ExpireAt int64
-}
-
-// Ref is a handle on an entry, valid under the slot's lock until the next write to the slot. The
-// zero Ref is no entry.
-type Ref struct{ nd *node[entry] }
-
-// Key aliases the store.
-func (r Ref) Key() []byte { return r.nd.key }
-
-// Type is never TypeNone.
-func (r Ref) Type() Type { return r.nd.val.typ }
-
-// Flags are the 32 bits the client stored beside the value.
-func (r Ref) Flags() uint32 { return r.nd.val.flags }
-
-// Version is that of the last change of value or flags.
-func (r Ref) Version() uint64 { return r.nd.val.version }
-
-// ExpireAt is the deadline in milliseconds, 0 for none.
-func (r Ref) ExpireAt() int64 { return r.nd.val.expireAt }
-
-// Meta returns flags, version and deadline.
-func (r Ref) Meta() Meta {
-	e := &r.nd.val
-	return Meta{Flags: e.flags, Version: e.version, ExpireAt: e.expireAt}
-}
-
-// Dead tells whether the deadline has passed at now: expireAt <= now.
-func (r Ref) Dead(now int64) bool { return dead(r.nd.val.expireAt, now) }
-
-// Bytes is the value of a string; it aliases the store. Nil for other types.
-func (r Ref) Bytes() []byte { return r.nd.val.str }
-
-// List is the value of a list, nil for other types. Only EditList hands out a list to change.
-func (r Ref) List() *List {
-	l, _ := r.nd.val.coll.(*List)
-	return l
-}
-
-// Hash is the value of a hash, nil for other types. Only EditHash hands out a hash to change.
-func (r Ref) Hash() *Hash {
-	h, _ := r.nd.val.coll.(*Hash)
-	return h
-}
-
-// LogicalBytes is what the entry costs by the formula of the package comment.
-func (r Ref) LogicalBytes() int64 { return r.nd.val.cost(len(r.nd.key)).LogicalBytes }
-
-func dead(expireAt, now int64) bool { return expireAt != 0 && expireAt <= now }
-
-// Get returns the live entry of a key. Needs the slot's lock.
-func (s *Store) Get(slot uint16, key []byte, now int64) (Ref, bool) {
-	nd := s.lookup(slot, key)
-	if nd == nil || dead(nd.val.expireAt, now) {
-		return Ref{}, false
+// settle ends the change of the hot entry.
+func (s *Store) settle(t *slotTable) {
+	if h := &t.hot; h.open {
+		t.sum = t.sum.plus(s.entrySum(s.arena.Bytes(h.ref), h.g.deadline(h.i)))
+		h.open = false
 	}
-	return Ref{nd}, true
 }
 
-// Lookup returns the entry of a key, also when it is dead and not yet removed. Needs the slot's
-// lock.
-func (s *Store) Lookup(slot uint16, key []byte) (Ref, bool) {
-	nd := s.lookup(slot, key)
-	return Ref{nd}, nd != nil
+// insert adds a key that is known to be absent, which becomes the hot entry, and returns its node, whose
+// value and version are to be written, and its place.
+func (s *Store) insert(slot uint16, t *slotTable, p place, key []byte, l layout, flags uint32) (node, place) {
+	s.own(slot, t, p.g)
+	s.settle(t)
+	g := s.makeRoom(t, p.hash)
+	ref, b := s.arena.Alloc(l.bytes())
+	n := node(b[:cap(b)])
+	l.put(n, 0, flags)
+	copy(n.key(), key)
+	n.recency().Store(s.clock.fresh())
+	i := s.room(g, p.hash, key)
+	s.insertWord(g, i, newWord(p.hash, ref), 0)
+	t.n++
+	t.hot = hotEntry{g: g, i: i, ref: ref, hash: p.hash, open: true}
+	return n, place{hash: p.hash, g: g, i: i}
 }
 
-func (s *Store) lookup(slot uint16, key []byte) *node[entry] {
-	t := s.slots[slot].t
-	if t == nil || t.n == 0 {
-		return nil
+// moved makes the hot entry, at place i of g, lead to another node; word is what led to the old one.
+func (t *slotTable) moved(g *segment, i int, word uint64, ref arena.Ref) {
+	g.words[i] = newWord(word, ref)
+	t.hot.ref = ref
+}
+
+// inPlace tells whether a node of l may take the place of the one in r's block without waste.
+func (s *Store) inPlace(r arena.Ref, l layout) bool {
+	have, need := s.arena.Usable(r), l.bytes()
+	return need <= have && have-need <= max(16, have/4)
+}
+
+// rewrite gives the node at place i of a segment another layout and value and returns it; key, recency and
+// version stay. The value may alias the node's own where neither key nor header move. The entry is open.
+func (s *Store) rewrite(t *slotTable, g *segment, i int, l layout, flags uint32, value []byte) node {
+	word := g.words[i]
+	r := refOf(word)
+	old := node(s.arena.Bytes(r))
+	if !t.shared(word) && s.inPlace(r, l) {
+		s.dropObject(old)
+		k, v, _ := old.span()
+		at := shortHeader
+		if l.kind&nodeWide != 0 {
+			at = wideHeader
+		}
+		at += fieldsSize(l.kind)
+		if at != k {
+			copy(old[at:], old[k:v])
+		}
+		l.put(old, old.version(), flags)
+		copy(old.value(), value)
+		return old
 	}
-	return t.find(s.hash.sum(key), key)
+	ref, b := s.arena.Alloc(l.bytes())
+	n := node(b[:cap(b)])
+	l.put(n, old.version(), flags)
+	copy(n.key(), old.key())
+	copy(n.value(), value)
+	n.recency().Store(old.recency().Load())
+	t.moved(g, i, word, ref)
+	s.release(t, word)
+	return n
 }
 
-// Delete removes a key and tells whether it was there, dead or alive. Needs the slot's write lock.
-func (s *Store) Delete(slot uint16, key []byte) bool {
-	nd := s.lookup(slot, key)
-	if nd == nil {
-		return false
+// reshape is rewrite for other flags: the value stays.
+func (s *Store) reshape(t *slotTable, g *segment, i int, flags uint32) node {
+	word := g.words[i]
+	n := node(s.arena.Bytes(refOf(word)))
+	k, v, e := n.span()
+	l := newLayout(n.typ(), n.large(), flags, v-k, e-v)
+	if !t.shared(word) && l.kind == n[12] {
+		l.put(n, n.version(), flags)
+		return n
 	}
-	s.remove(slot, s.writable(slot), nd)
-	return true
-}
-
-// DeleteDead removes a key that is dead at now and tells whether it did. A command that writes
-// calls it first, so that nothing of a dead entry lives on. Needs the slot's write lock.
-func (s *Store) DeleteDead(slot uint16, key []byte, now int64) bool {
-	nd := s.lookup(slot, key)
-	if nd == nil || !dead(nd.val.expireAt, now) {
-		return false
+	ref, b := s.arena.Alloc(l.bytes())
+	fresh := node(b[:cap(b)])
+	l.put(fresh, n.version(), flags)
+	fk, _, _ := fresh.span()
+	if l.kind&nodeSum != 0 {
+		copy(fresh[fk-sumSize:], n[k-sumSize:e])
+	} else {
+		copy(fresh[fk:], n[k:e])
 	}
-	s.remove(slot, s.writable(slot), nd)
-	return true
-}
-
-func (s *Store) remove(slot uint16, t *slotTable, nd *node[entry]) {
-	s.account(slot, nd.val.cost(len(nd.key)).neg())
-	t.removed = max(t.removed, nd.val.version)
-	s.setDeadline(slot, t, nd, 0)
-	t.table.remove(nd)
-}
-
-// SetMeta replaces flags, version and deadline of a key and tells whether it was there. Needs the
-// slot's write lock.
-func (s *Store) SetMeta(slot uint16, key []byte, m Meta) bool {
-	nd := s.lookup(slot, key)
-	if nd == nil {
-		return false
+	fresh.recency().Store(n.recency().Load())
+	if n.large() {
+		s.moveObject(t, word, n, fresh)
 	}
-	t := s.writable(slot)
-	nd.val.flags, nd.val.version = m.Flags, m.Version
-	s.moveDeadline(slot, t, nd, m.ExpireAt)
-	return true
+	t.moved(g, i, word, ref)
+	s.release(t, word)
+	return fresh
 }
 
-// SetExpire replaces the deadline of a key, 0 for never, and tells whether the key was there. Needs
-// the slot's write lock.
-func (s *Store) SetExpire(slot uint16, key []byte, at int64) bool {
-	nd := s.lookup(slot, key)
-	if nd == nil {
-		return false
+// remove takes an entry out of the slot.
+func (s *Store) remove(slot uint16, t *slotTable, g *segment, i int) {
+	s.own(slot, t, g)
+	n := node(s.arena.Bytes(refOf(g.words[i])))
+	if h := &t.hot; h.g != g || h.i != i {
+		s.settle(t)
+		t.sum = t.sum.minus(s.entrySum(n, g.deadline(i)))
+	} else if !h.open {
+		t.sum = t.sum.minus(s.entrySum(n, g.deadline(i)))
 	}
-	s.moveDeadline(slot, s.writable(slot), nd, at)
-	return true
-}
-
-// moveDeadline is setDeadline with accounting.
-func (s *Store) moveDeadline(slot uint16, t *slotTable, nd *node[entry], at int64) {
-	switch had := nd.val.expireAt != 0; {
-	case had && at == 0:
-		s.account(slot, Stats{LogicalBytes: -DeadlineOverhead})
-	case !had && at != 0:
-		s.account(slot, Stats{LogicalBytes: DeadlineOverhead})
-	}
-	s.setDeadline(slot, t, nd, at)
+	t.hot = hotEntry{}
+	s.account(slot, s.cost(n, g.deadline(i)).neg())
+	t.removed = max(t.removed, n.version())
+	s.setDeadline(slot, t, g, i, 0)
+	s.release(t, g.words[i])
+	s.removeWord(g, i)
+	t.n--
+	s.join(slot, t, g)
 }

@@ -9,14 +9,9 @@ const (
 	CollectionOverhead = 32
 	ElementOverhead    = 16
 	FieldOverhead      = 32
+	MemberOverhead     = 24
+	ScoreOverhead      = 40
 	TokenOverhead      = 80
-)
-
-// A hash is small, and keeps insertion order, while it never had more than HashSmallFields fields
-// nor a field or value longer than HashSmallBytes.
-const (
-	HashSmallFields = 128
-	HashSmallBytes  = 64
 )
 
 const (

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
+
+	"github.com/kvorum/kvorum/store/collections"
 )
 
 func client(i int) (c [16]byte) {
@@ -88,19 +90,22 @@ func TestHashForms(t *testing.T) {
 	v := func(n int) []byte { return bytes.Repeat([]byte("x"), n) }
 	for _, tc := range []struct {
 		name  string
-		edit  func(h *Hash)
+		edit  func(h *collections.HashEdit)
 		large bool
 	}{
-		{"fields at the limit", func(h *Hash) { fillHash(h, HashSmallFields) }, false},
-		{"fields past it", func(h *Hash) { fillHash(h, HashSmallFields+1) }, true},
-		{"field at the limit", func(h *Hash) { h.Set(v(HashSmallBytes), nil) }, false},
-		{"field past it", func(h *Hash) { h.Set(v(HashSmallBytes+1), nil) }, true},
-		{"value at the limit", func(h *Hash) { h.Set([]byte("f"), v(HashSmallBytes)) }, false},
-		{"value past it", func(h *Hash) { h.Set([]byte("f"), v(HashSmallBytes+1)) }, true},
-		{"value grown past it", func(h *Hash) { h.Set([]byte("f"), nil); h.Set([]byte("f"), v(HashSmallBytes+1)) }, true},
-		{"shrunk again", func(h *Hash) {
-			fillHash(h, HashSmallFields+1)
-			for i := range HashSmallFields {
+		{"fields at the limit", func(h *collections.HashEdit) { fillHash(h, collections.SmallFields) }, false},
+		{"fields past it", func(h *collections.HashEdit) { fillHash(h, collections.SmallFields+1) }, true},
+		{"field at the limit", func(h *collections.HashEdit) { h.Set(v(collections.SmallBytes), nil) }, false},
+		{"field past it", func(h *collections.HashEdit) { h.Set(v(collections.SmallBytes+1), nil) }, true},
+		{"value at the limit", func(h *collections.HashEdit) { h.Set([]byte("f"), v(collections.SmallBytes)) }, false},
+		{"value past it", func(h *collections.HashEdit) { h.Set([]byte("f"), v(collections.SmallBytes+1)) }, true},
+		{"value grown past it", func(h *collections.HashEdit) {
+			h.Set([]byte("f"), nil)
+			h.Set([]byte("f"), v(collections.SmallBytes+1))
+		}, true},
+		{"shrunk again", func(h *collections.HashEdit) {
+			fillHash(h, collections.SmallFields+1)
+			for i := range collections.SmallFields {
 				h.Delete(fmt.Append(nil, i))
 			}
 		}, true},
@@ -115,7 +120,7 @@ func TestHashForms(t *testing.T) {
 				t.Errorf("large is %v", r.Hash().Large())
 			}
 			other := New(Config{})
-			load(t, other, slot, s.AppendSection(nil, slot))
+			load(t, other, slot, sections(t, s, slot))
 			if r, _ := other.Lookup(slot, key); r.Hash().Large() != tc.large {
 				t.Error("the form is lost in a section")
 			}
@@ -123,73 +128,9 @@ func TestHashForms(t *testing.T) {
 	}
 }
 
-func fillHash(h *Hash, n int) {
+func fillHash(h *collections.HashEdit, n int) {
 	for i := range n {
 		h.Set(fmt.Append(nil, i), nil)
-	}
-}
-
-// Goal: HSCAN's order over a large hash meets all, a small one is met at once.
-func TestHashScan(t *testing.T) {
-	s := New(Config{HashKey: testHashKey})
-	for _, n := range []int{3, 1000} {
-		key := fmt.Append(nil, "h", n)
-		slot := SlotOf(key)
-		s.EditHash(slot, key, 1, func(h *Hash) { fillHash(h, n) })
-		r, _ := s.Lookup(slot, key)
-		met := map[string]bool{}
-		calls := 0
-		for cursor := uint64(0); calls == 0 || cursor != 0; calls++ {
-			cursor = r.Hash().Scan(cursor, 10, func(f, _ []byte) { met[string(f)] = true })
-		}
-		if len(met) != n || (calls == 1) != (n == 3) {
-			t.Errorf("%d of %d fields in %d calls", len(met), n, calls)
-		}
-	}
-}
-
-// Goal: a list gives memory back as it empties, from either end. Method: the pages it holds.
-func TestListPages(t *testing.T) {
-	for _, front := range []bool{true, false} {
-		l := &List{open: true}
-		pages := func() (n int) {
-			for _, p := range l.dir {
-				if p != nil {
-					n++
-				}
-			}
-			return n
-		}
-		const n = 100_000
-		for range n {
-			l.PushBack(nil)
-		}
-		if got := pages(); got > n/listPage+2 {
-			t.Fatalf("%d pages for %d elements", got, n)
-		}
-		for l.n > 10 {
-			if front {
-				l.PopFront()
-			} else {
-				l.PopBack()
-			}
-			if got := pages(); got > l.n/listPage+2 {
-				t.Fatalf("%d pages for %d elements", got, l.n)
-			}
-		}
-		if len(l.dir) > listShrink {
-			t.Errorf("directory of %d for %d elements", len(l.dir), l.n)
-		}
-		// A queue that stays short must not grow, however long it runs.
-		for i := range n {
-			l.PushBack(fmt.Append(nil, i))
-			if v, _ := l.PopFront(); i >= 10 && string(v) != fmt.Sprint(i-10) {
-				t.Fatalf("popped %s, want %d", v, i-10)
-			}
-		}
-		if pages() > 2 || len(l.dir) > listShrink {
-			t.Errorf("%d pages, directory of %d for a short queue", pages(), len(l.dir))
-		}
 	}
 }
 
@@ -199,22 +140,17 @@ func TestAsserts(t *testing.T) {
 	set := func(key string, f func(slot uint16, key []byte)) func() {
 		return func() { f(SlotOf([]byte(key)), []byte(key)) }
 	}
-	set("l", func(slot uint16, key []byte) { s.EditList(slot, key, 1, func(l *List) { l.PushBack(nil) }) })()
-	set("h", func(slot uint16, key []byte) { s.EditHash(slot, key, 1, func(h *Hash) { h.Set(nil, nil) }) })()
+	set("l", func(slot uint16, key []byte) {
+		s.EditList(slot, key, 1, func(l *collections.ListEdit) { l.PushBack(nil) })
+	})()
+	set("h", func(slot uint16, key []byte) {
+		s.EditHash(slot, key, 1, func(h *collections.HashEdit) { h.Set(nil, nil) })
+	})()
 	set("s", func(slot uint16, key []byte) { s.SetString(slot, key, nil, Meta{}) })()
-	list := func() *List { r, _ := s.Lookup(SlotOf([]byte("l")), []byte("l")); return r.List() }
-	hash := func() *Hash { r, _ := s.Lookup(SlotOf([]byte("h")), []byte("h")); return r.Hash() }
 	for name, f := range map[string]func(){
-		"push outside an edit":   func() { list().PushFront(nil) },
-		"pop outside an edit":    func() { list().PopBack() },
-		"trim outside an edit":   func() { list().Trim(0, 1) },
-		"remove outside an edit": func() { list().RemoveEqual(nil, 0) },
-		"set outside an edit":    func() { hash().Set(nil, nil) },
-		"delete outside an edit": func() { hash().Delete(nil) },
-		"index out of range":     func() { list().Index(1) },
-		"list over a string":     set("s", func(slot uint16, key []byte) { s.EditList(slot, key, 1, func(*List) {}) }),
-		"hash over a list":       set("l", func(slot uint16, key []byte) { s.EditHash(slot, key, 1, func(*Hash) {}) }),
-		"append to a list":       set("l", func(slot uint16, key []byte) { s.AppendString(slot, key, nil, 1) }),
+		"list over a string": set("s", func(slot uint16, key []byte) { s.EditList(slot, key, 1, func(*collections.ListEdit) {}) }),
+		"hash over a list":   set("l", func(slot uint16, key []byte) { s.EditHash(slot, key, 1, func(*collections.HashEdit) {}) }),
+		"append to a list":   set("l", func(slot uint16, key []byte) { s.AppendString(slot, key, nil, 1) }),
 	} {
 		func() {
 			defer func() {

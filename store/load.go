@@ -4,20 +4,48 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/bits"
 )
 
-// LoadSection replaces a slot by a section that View.Section made, on this node or another. The
-// store keeps nothing of data. On error, ErrSectionCorrupt or ErrSectionVersion, the slot is as it
-// was. What it allocates is bounded by a small multiple of len(data). Needs the slot's write lock.
-func (s *Store) LoadSection(slot uint16, data []byte) error {
-	t, err := s.parseSection(slot, data)
-	if err != nil {
-		return fmt.Errorf("store: load section of slot %d: %w", slot, err)
+// AddSection adds what a section holds to a slot: its entries, in place of those of the same key, its
+// tokens, its Removed. The sections of a slot are added in their order. The store keeps nothing of data.
+// On error, ErrSectionCorrupt or ErrSectionVersion, the slot is as it was, unless the section goes on with a
+// collection whose earlier piece it contradicts. What it allocates is bounded by a small multiple
+// of len(data). Needs the slot's write lock.
+func (s *Store) AddSection(slot uint16, data []byte) error {
+	c := &cursor{p: data}
+	if v := c.u8("version"); c.err == nil && v != sectionVersion {
+		c.fail(ErrSectionVersion, "version")
 	}
-	s.capture(slot)
-	s.replace(slot, t)
+	removed := c.uv("removed")
+	var tokens tokenSet
+	c.tokens(&tokens)
+	check := *c
+	for first := true; check.err == nil && check.left() > 0; first = false {
+		s.checkEntry(slot, &check, first)
+	}
+	if c.err = check.err; c.err == nil {
+		t := s.writable(slot)
+		t.removed = max(t.removed, removed)
+		s.addTokens(slot, t, &tokens)
+		for c.err == nil && c.left() > 0 {
+			s.addEntry(slot, c)
+		}
+	}
+	if c.err != nil {
+		return fmt.Errorf("store: section of slot %d: %w", slot, c.err)
+	}
 	return nil
+}
+
+func (s *Store) addTokens(slot uint16, t *slotTable, from *tokenSet) {
+	before := t.tokens.bytes
+	for _, k := range from.order {
+		t.tokens.put(k.client, from.records[k.client])
+	}
+	s.account(slot, Stats{LogicalBytes: t.tokens.bytes - before})
 }
 
 // cursor reads a section; once it failed it yields zeros.
@@ -56,6 +84,18 @@ func (c *cursor) uv(what string) uint64 {
 	return v
 }
 
+// uvarintLen is the length of v as an unsigned varint.
+func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+// uv32 reads a number of 32 bits that is not 0.
+func (c *cursor) uv32(what string) uint32 {
+	v := c.uv(what)
+	if v == 0 || v>>32 != 0 {
+		c.fail(ErrSectionCorrupt, what)
+	}
+	return uint32(v)
+}
+
 // time reads a non-negative number of milliseconds.
 func (c *cursor) time(what string) int64 {
 	v := int64(c.uv(what))
@@ -84,33 +124,12 @@ func (c *cursor) bytes(what string) []byte {
 	return c.p[c.off-n : c.off]
 }
 
-func (s *Store) parseSection(slot uint16, data []byte) (*slotTable, error) {
-	c := &cursor{p: data}
-	if v := c.u8("version"); c.err == nil && v != sectionVersion {
-		c.fail(ErrSectionVersion, "version")
-	}
-	t := new(slotTable)
-	t.removed = c.uv("removed")
-	c.tokens(&t.tokens)
-	for range c.count(5, "number of entries") {
-		if c.entry(s.hash, slot, t); c.err != nil {
-			break
-		}
-	}
-	if c.err == nil && c.left() != 0 {
-		c.fail(ErrSectionCorrupt, "bytes behind the last entry")
-	}
-	if c.err != nil {
-		return nil, c.err
-	}
-	return t, nil
-}
-
 func (c *cursor) tokens(ts *tokenSet) {
 	n := c.count(21, "number of tokens")
 	if n > MaxTokens {
 		c.fail(ErrSectionCorrupt, "number of tokens")
 	}
+	var last tokenKey
 	for i := 0; i < n && c.err == nil; i++ {
 		var client [16]byte
 		if c.left() < len(client) {
@@ -127,98 +146,115 @@ func (c *cursor) tokens(ts *tokenSet) {
 			return
 		}
 		k := tokenKey{r.At, client}
-		_, twice := ts.records[client]
-		if len(r.Reply) > MaxTokenReply || twice || i > 0 && !ts.order[i-1].less(k) {
+		if len(r.Reply) > MaxTokenReply || i > 0 && !last.less(k) {
 			c.fail(ErrSectionCorrupt, "token order or size")
 			return
 		}
+		last = k
 		ts.put(client, r)
 	}
 }
 
-func (c *cursor) entry(hash hasher, slot uint16, t *slotTable) {
-	typ, fields := Type(c.u8("type")), c.u8("fields")
-	if fields&^fieldsKnown != 0 {
+// entryHead is an entry of a section up to its value.
+type entryHead struct {
+	typ     Type
+	fields  byte
+	key     []byte
+	m       Meta
+	recency uint32
+}
+
+func (c *cursor) head(slot uint16) (h entryHead) {
+	h.typ, h.fields = Type(c.u8("type")), c.u8("fields")
+	if h.fields&^fieldsKnown != 0 {
 		c.fail(ErrSectionVersion, "fields")
 	}
-	key := c.bytes("key")
-	m := Meta{Version: c.uv("version")}
-	if fields&fieldFlags != 0 {
-		v := c.uv("flags")
-		if m.Flags = uint32(v); v == 0 || v>>32 != 0 {
-			c.fail(ErrSectionCorrupt, "flags")
-		}
+	h.key = c.bytes("key")
+	h.m.Version = c.uv("version")
+	if h.fields&fieldFlags != 0 {
+		h.m.Flags = c.uv32("flags")
 	}
-	if fields&fieldDeadline != 0 {
-		if m.ExpireAt = c.time("deadline"); m.ExpireAt == 0 {
+	if h.fields&fieldDeadline != 0 {
+		if h.m.ExpireAt = c.time("deadline"); h.m.ExpireAt == 0 {
 			c.fail(ErrSectionCorrupt, "deadline")
 		}
 	}
-	var recency uint64
-	if fields&fieldRecency != 0 {
-		if recency = c.uv("recency"); recency == 0 {
-			c.fail(ErrSectionCorrupt, "recency")
-		}
+	if h.fields&fieldRecency != 0 {
+		h.recency = c.uv32("recency")
 	}
-	var str []byte
-	var coll collection
-	switch typ {
-	case TypeString:
-		str = owned(c.bytes("string"))
-	case TypeList:
-		coll = c.list()
-	case TypeHash:
-		coll = c.hash(hash)
-	case TypeNone, TypeSet, TypeZSet:
-		fallthrough
-	default:
+	switch {
+	case h.typ == TypeNone || h.typ > TypeZSet:
 		c.fail(ErrSectionVersion, "type")
+	case h.typ == TypeString && h.fields&(fieldMore|fieldRest) != 0:
+		c.fail(ErrSectionCorrupt, "a string in pieces")
+	case c.err == nil && SlotOf(h.key) != slot:
+		c.fail(ErrSectionCorrupt, "key of another slot")
 	}
-	sum := hash.sum(key)
-	if c.err == nil && (SlotOf(key) != slot || t.find(sum, key) != nil) {
-		c.fail(ErrSectionCorrupt, "key of another slot or met twice")
+	return h
+}
+
+// checkEntry reads one entry and changes nothing.
+func (s *Store) checkEntry(slot uint16, c *cursor, first bool) {
+	h := c.head(slot)
+	if h.fields&fieldRest != 0 {
+		if r, ok := s.Lookup(slot, h.key); !first || !ok || r.Type() != h.typ {
+			c.fail(ErrSectionCorrupt, "the rest of a collection that is not there")
+		}
 	}
 	if c.err != nil {
 		return
 	}
-	nd := t.insert(sum, owned(key))
-	nd.val.typ, nd.val.str, nd.val.coll = typ, str, coll
-	nd.val.flags, nd.val.version, nd.val.expireAt = m.Flags, m.Version, m.ExpireAt
-	nd.val.recency.Store(recency)
+	if h.typ == TypeString {
+		c.bytes("string")
+		return
+	}
+	e := s.editorOf(h.typ)
+	e.begin(nil, false)
+	n, err := e.load(c.p[c.off:])
+	_, packed, large := e.end()
+	if err == nil && len(packed) == 0 && large == nil {
+		err = errEmpty
+	}
+	if err != nil {
+		c.fail(ErrSectionCorrupt, err.Error())
+		return
+	}
+	if c.off += n; h.fields&fieldMore != 0 && c.left() > 0 {
+		c.fail(ErrSectionCorrupt, "bytes behind a collection that goes on")
+	}
 }
 
-func (c *cursor) list() *List {
-	n := c.count(1, "list length")
-	if n == 0 {
-		c.fail(ErrSectionCorrupt, "empty list")
+var errEmpty = errors.New("empty collection")
+
+// addEntry adds one entry, which checkEntry has passed.
+func (s *Store) addEntry(slot uint16, c *cursor) {
+	h := c.head(slot)
+	if h.typ == TypeString {
+		s.SetString(slot, h.key, c.bytes("string"), h.m)
+	} else if s.addItems(slot, c, &h); c.err != nil {
+		return
 	}
-	l := &List{open: true}
-	for i := 0; i < n && c.err == nil; i++ {
-		l.PushBack(c.bytes("list element"))
-	}
-	l.open, l.dirty = false, false
-	return l
+	r, ok := s.Lookup(slot, h.key)
+	assert(ok, "an entry that was added is not there")
+	r.node().recency().Store(h.recency)
 }
 
-func (c *cursor) hash(hash hasher) *Hash {
-	large := c.u8("hash form")
-	n := c.count(2, "hash length")
-	if n == 0 || large > 1 {
-		c.fail(ErrSectionCorrupt, "hash form or length")
+// addItems adds a collection, or the rest of one.
+func (s *Store) addItems(slot uint16, c *cursor, h *entryHead) {
+	e := s.editorOf(h.typ)
+	if h.fields&fieldRest == 0 { // what is replaced counts as no removal
+		t := s.writable(slot)
+		removed := t.removed
+		s.Delete(slot, h.key)
+		t.removed = removed
 	}
-	h := &Hash{hash: hash, open: true}
-	if large == 1 {
-		h.enlarge()
+	x := s.beginEdit(slot, h.key, h.typ, e)
+	n, err := e.load(c.p[c.off:])
+	s.endEdit(slot, &x, h.key, h.typ, h.m.Version, e)
+	if err != nil {
+		c.fail(ErrSectionCorrupt, err.Error())
+		return
 	}
-	for i := 0; i < n && c.err == nil; i++ {
-		field := c.bytes("field")
-		if !h.Set(field, c.bytes("field value")) && c.err == nil {
-			c.fail(ErrSectionCorrupt, "field met twice")
-		}
-	}
-	if c.err == nil && (large == 1) != h.Large() {
-		c.fail(ErrSectionCorrupt, "small hash over its limits")
-	}
-	h.open, h.dirty = false, false
-	return h
+	c.off += n
+	s.SetMeta(slot, h.key, h.m)
 }

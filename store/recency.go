@@ -5,17 +5,23 @@ package store
 import "sync/atomic"
 
 // Recency is leader-local knowledge for the choice of victims: no part of the digest, and nothing
-// but Sample reads it. An entry's word holds
+// but Sample reads it. An entry's word of 32 bits holds
 //
-//	bits 0–31   tick of the last touch
-//	bits 32–39  logarithmic access counter
-//	bits 40–63  number of touches mod 2^24, the source of the counter's dice
+//	bits 0–23   tick of the last touch
+//	bits 24–31  logarithmic access counter
 //
 // The counter follows Redis' LFU: it starts at frequencyStart, grows with probability
 // 1/((counter-frequencyStart)×frequencyFactor+1) a touch, and loses one every frequencyDecay ticks.
 const (
-	// TickMillis is the unit of ticks in milliseconds. Ticks wrap around after 8 years.
+	// TickMillis is the unit of ticks in milliseconds. Ticks wrap around after 12 days: an entry that was
+	// idle for longer looks younger than it is.
 	TickMillis = 64
+
+	tickBits = 24
+	tickMask = 1<<tickBits - 1
+
+	// ticksAhead is how far the clock of one who touches may be ahead of that of one who asks: an hour.
+	ticksAhead = 3_600_000 / TickMillis
 
 	frequencyStart  = 5
 	frequencyFactor = 10
@@ -27,11 +33,13 @@ const (
 type recencyClock struct {
 	tick      atomic.Uint32
 	frequency atomic.Bool
+	// dice decides about the growth of counters.
+	dice atomic.Uint64
 }
 
 // SetTick tells the present tick, with which all later writes stamp the entries they touch. Any
 // goroutine.
-func (s *Store) SetTick(tick uint32) { s.clock.tick.Store(tick) }
+func (s *Store) SetTick(tick uint32) { s.clock.tick.Store(tick & tickMask) }
 
 // CountAccesses turns the access counters of the frequency policies on or off. While off, Touch
 // costs a store at most once a tick. Any goroutine.
@@ -39,46 +47,49 @@ func (s *Store) CountAccesses(on bool) { s.clock.frequency.Store(on) }
 
 // Touch notes that a key was used at tick. Needs the slot's lock; a read lock will do.
 func (s *Store) Touch(slot uint16, key []byte, tick uint32) {
-	if nd := s.lookup(slot, key); nd != nil {
-		s.touch(nd, tick)
+	if r, ok := s.Lookup(slot, key); ok {
+		s.touch(r.node(), tick)
 	}
 }
 
 // TouchRef is Touch for an entry at hand.
-func (s *Store) TouchRef(r Ref, tick uint32) { s.touch(r.nd, tick) }
+func (s *Store) TouchRef(r Ref, tick uint32) { s.touch(r.node(), tick) }
 
-func (s *Store) touch(nd *node[entry], tick uint32) {
-	word := &nd.val.recency
+func (s *Store) touch(n node, tick uint32) {
+	word := n.recency()
 	was := word.Load()
+	tick &= tickMask
 	if !s.clock.frequency.Load() {
-		if uint32(was) != tick {
-			word.CompareAndSwap(was, was&^0xffffffff|uint64(tick))
+		if was&tickMask != tick {
+			word.CompareAndSwap(was, was&^tickMask|tick)
 		}
 		return
 	}
 	count := frequencyAt(was, tick)
-	touches := (was>>40 + 1) & 0xffffff
 	base := uint64(max(count, frequencyStart) - frequencyStart)
-	if count < frequencyMax && mix(nd.hash^touches<<40^uint64(tick))%(base*frequencyFactor+1) == 0 {
+	if count < frequencyMax && mix(s.clock.dice.Add(1))%(base*frequencyFactor+1) == 0 {
 		count++
 	}
 	// A lost race loses one touch of an estimate.
-	word.CompareAndSwap(was, uint64(tick)|uint64(count)<<32|touches<<40)
+	word.CompareAndSwap(was, tick|uint32(count)<<tickBits)
 }
 
-// stamp marks a new entry.
-func (s *Store) stamp(nd *node[entry]) {
-	nd.val.recency.Store(uint64(s.clock.tick.Load()) | frequencyStart<<32)
+// fresh is the word of a new entry.
+func (c *recencyClock) fresh() uint32 { return c.tick.Load() | frequencyStart<<tickBits }
+
+// idleAt is the number of ticks from the last touch until tick; 0 when it was touched after tick.
+func idleAt(word, tick uint32) uint32 {
+	idle := (tick - word) & tickMask
+	if idle > tickMask-ticksAhead {
+		return 0
+	}
+	return idle
 }
 
 // frequencyAt is the access counter of a word, decayed until tick.
-func frequencyAt(word uint64, tick uint32) uint8 {
-	count := uint8(word >> 32)
-	idle := (tick - uint32(word)) & 0x7fffffff
-	if idle > 1<<30 {
-		idle = 0 // touched after tick, by a caller whose clock is ahead
-	}
-	return count - uint8(min(uint32(count), idle/frequencyDecay))
+func frequencyAt(word, tick uint32) uint8 {
+	count := uint8(word >> tickBits)
+	return count - uint8(min(uint32(count), idleAt(word, tick)/frequencyDecay))
 }
 
 // mix is the finaliser of SplitMix64.

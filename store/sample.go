@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sort"
 	"sync"
+
+	"github.com/kvorum/kvorum/store/arena"
 )
 
 // Policy says which entries may be evicted and which of them go first. Numbers are stable: they
@@ -74,10 +76,13 @@ const (
 	// at most in one call.
 	sampleDraws = 16
 	sampleMax   = 8192
-	// bucketTries bounds the search for a random entry in a sparse table; bucketDepth is the chain
-	// length up to which the choice is even.
-	bucketTries = 64
-	bucketDepth = 8
+	// sampleReuse is how many calls one look at all slots serves, while the number of keys stays within
+	// one part in sampleDrift.
+	sampleReuse = 64
+	sampleDrift = 32
+	// segmentTries bounds the search for a random entry in a slot whose segments are empty, or nearly
+	// without deadlines.
+	segmentTries = 64
 )
 
 // SampleRequest asks for victims.
@@ -109,17 +114,26 @@ type Victim struct {
 type sampler struct {
 	mu      sync.Mutex
 	weights []int64
-	found   []candidate
+	// What weights were made for: they serve sampleReuse calls as long as the number of keys stays near.
+	volatile bool
+	keys     int64
+	left     int
+	found    []candidate
+	names    []byte // the candidates' keys
 }
 
 type candidate struct {
-	nd      *node[entry]
+	// ref tells candidates apart; it is not to be followed. key lies in sampler.names.
+	ref     arena.Ref
+	key     span
 	slot    uint16
 	version uint64
 	bytes   int64
 	// score is higher for those that should go earlier; tie breaks evenly.
 	score, tie uint64
 }
+
+type span struct{ lo, hi int }
 
 // Sample chooses victims of at least r.Bytes in all, fewer if there are not enough: the best by
 // r.Policy among sampleDraws random entries for each one needed, or among all entries when there
@@ -140,11 +154,11 @@ func (s *Store) Sample(r SampleRequest) []Victim {
 	if total == 0 {
 		return nil
 	}
-	p.found = p.found[:0]
-	defer func() { clear(p.found) }()
+	p.found, p.names = p.found[:0], p.names[:0]
 	logical, keys := s.total.logical.Load(), max(s.total.keys.Load(), 1)
 	need := min(int64(r.Max), r.Bytes/max(logical/keys, 1)+1)
 	if draws := min(need*sampleDraws, sampleMax); total <= draws {
+		p.left = 0
 		p.all(s, &r)
 	} else {
 		p.draw(s, &r, total, int(draws))
@@ -152,12 +166,21 @@ func (s *Store) Sample(r SampleRequest) []Victim {
 	return p.choose(&r)
 }
 
-// weigh fills weights with running sums of the entries that may go, slot by slot.
+// weigh fills weights with running sums of the entries that may go, slot by slot. What it found a few calls
+// ago will do: a choice at random need not be quite even.
 func (p *sampler) weigh(s *Store, r *SampleRequest) (total int64) {
 	if p.weights == nil {
 		p.weights = make([]int64, Slots)
 	}
-	volatile := r.Policy.Volatile()
+	volatile, keys := r.Policy.Volatile(), s.total.keys.Load()
+	if near := max(keys-p.keys, p.keys-keys) <= p.keys/sampleDrift; near && p.left > 0 && volatile == p.volatile && r.Skip == nil {
+		p.left--
+		return p.weights[Slots-1]
+	}
+	p.volatile, p.keys, p.left = volatile, keys, sampleReuse
+	if r.Skip != nil {
+		p.left = 0
+	}
 	for i := range s.slots {
 		n := &s.slots[i].keys
 		if volatile {
@@ -182,9 +205,9 @@ func (p *sampler) all(s *Store, r *SampleRequest) {
 		slot := uint16(i)
 		s.RLock(slot)
 		if t := s.slots[slot].t; t != nil {
-			t.ascend(0, func(nd *node[entry]) bool {
+			s.ascend(t, func(g *segment, i int, _ node) bool {
 				dice++
-				p.consider(r, slot, nd, mix(dice))
+				p.consider(r, slot, s.at(g, i), mix(dice))
 				return true
 			})
 		}
@@ -206,56 +229,61 @@ func (p *sampler) draw(s *Store, r *SampleRequest, total int64, draws int) {
 		s.RLock(slot)
 		for ; i < draws && points[i] < p.weights[at]; i++ {
 			dice++
-			if nd := s.slots[slot].t.random(r.Policy.Volatile(), mix(dice)); nd != nil {
-				p.consider(r, slot, nd, mix(^dice))
+			if ref, ok := s.random(slot, r.Policy.Volatile(), mix(dice)); ok {
+				p.consider(r, slot, ref, mix(^dice))
 			}
 		}
 		s.RUnlock(slot)
 	}
 }
 
-// random returns an entry of the slot, each about equally likely.
-func (t *slotTable) random(volatile bool, dice uint64) *node[entry] {
-	switch {
-	case t == nil || t.n == 0 || volatile && len(t.due.nodes) == 0:
-		return nil
-	case volatile:
-		return t.due.nodes[dice%uint64(len(t.due.nodes))]
+// random returns an entry of the slot, each about equally likely: a segment that has split twice as often
+// as another is met half as often, and holds half as much.
+func (s *Store) random(slot uint16, volatile bool, dice uint64) (Ref, bool) {
+	t := s.slots[slot].t
+	if t == nil || t.n == 0 || volatile && len(t.due) == 0 {
+		return Ref{}, false
 	}
-	for range bucketTries {
+	for range segmentTries {
 		dice = mix(dice)
-		nd := t.buckets[dice%uint64(len(t.buckets))]
-		for skip := dice >> 32 % bucketDepth; nd != nil && skip > 0; skip-- {
-			nd = nd.next
+		g := t.at(dice)
+		if volatile {
+			g = t.due[dice%uint64(len(t.due))]
 		}
-		if nd != nil {
-			return nd
+		if len(g.words) == 0 {
+			continue
+		}
+		dice = mix(dice)
+		if i := int(dice % uint64(len(g.words))); !volatile || g.due[i] != 0 {
+			return s.at(g, i), true
 		}
 	}
-	return nil
+	return Ref{}, false
 }
 
-func (p *sampler) consider(r *SampleRequest, slot uint16, nd *node[entry], tie uint64) {
-	e := &nd.val
-	if r.Policy.Volatile() && e.expireAt == 0 {
+func (p *sampler) consider(r *SampleRequest, slot uint16, e Ref, tie uint64) {
+	if r.Policy.Volatile() && e.ExpireAt() == 0 {
 		return
 	}
-	if r.Exclude != nil && r.Exclude(slot, nd.key, e.version) {
+	key, version := e.Key(), e.Version()
+	if r.Exclude != nil && r.Exclude(slot, key, version) {
 		return
 	}
+	at := len(p.names)
+	p.names = append(p.names, key...)
 	c := candidate{
-		nd: nd, slot: slot, version: e.version, tie: tie,
-		bytes: e.cost(len(nd.key)).LogicalBytes,
+		ref: refOf(e.g.words[e.i]), key: span{at, len(p.names)}, slot: slot, version: version, tie: tie,
+		bytes: e.LogicalBytes(),
 	}
-	word := e.recency.Load()
-	idle := int64(int32(r.Tick - uint32(word)))
+	word := e.node().recency().Load()
+	idle := uint64(idleAt(word, r.Tick&tickMask))
 	switch r.Policy {
 	case AllKeysLRU, VolatileLRU:
-		c.score = uint64(idle + 1<<32)
+		c.score = idle
 	case AllKeysLFU, VolatileLFU:
-		c.score = uint64(frequencyMax-frequencyAt(word, r.Tick))<<34 + uint64(idle+1<<32)
+		c.score = uint64(frequencyMax-frequencyAt(word, r.Tick&tickMask))<<tickBits + idle
 	case VolatileTTL:
-		c.score = ^uint64(e.expireAt)
+		c.score = ^uint64(e.ExpireAt())
 	case AllKeysRandom, VolatileRandom, NoEviction:
 	}
 	p.found = append(p.found, c)
@@ -267,18 +295,18 @@ func (p *sampler) choose(r *SampleRequest) []Victim {
 		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(b.tie, a.tie))
 	})
 	var out []Victim
-	seen := make(map[*node[entry]]bool)
+	seen := make(map[arena.Ref]bool)
 	var sum int64
 	for i := range p.found {
 		if sum >= r.Bytes || len(out) >= r.Max {
 			break
 		}
 		c := &p.found[i]
-		if seen[c.nd] {
+		if seen[c.ref] {
 			continue
 		}
-		seen[c.nd] = true
-		out = append(out, Victim{Slot: c.slot, Key: slices.Clone(c.nd.key), Version: c.version, Bytes: c.bytes})
+		seen[c.ref] = true
+		out = append(out, Victim{Slot: c.slot, Key: slices.Clone(p.names[c.key.lo:c.key.hi]), Version: c.version, Bytes: c.bytes})
 		sum += c.bytes
 	}
 	return out

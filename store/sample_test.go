@@ -191,7 +191,7 @@ func TestRecencyKept(t *testing.T) {
 	}
 	slot := SlotOf([]byte("{t}"))
 	other := New(Config{})
-	load(t, other, slot, s.AppendSection(nil, slot))
+	load(t, other, slot, sections(t, s, slot))
 	for _, st := range []*Store{s, other} {
 		got := st.Sample(SampleRequest{Policy: AllKeysLRU, Bytes: 1 << 40, Tick: 10})
 		if len(got) != 3 {

@@ -15,13 +15,13 @@ func (s *Store) Scan(slot uint16, cursor uint64, count int, f func(key []byte, r
 	if t == nil {
 		return 0
 	}
-	return t.scan(cursor, max(count, 1), func(nd *node[entry]) { f(nd.key, Ref{nd}) })
+	return s.scan(t, cursor, max(count, 1), func(r Ref) { f(r.Key(), r) })
 }
 
 // Each visits every key of a slot, dead ones too, in keyed-hash order until f returns false.
 // Otherwise as Scan.
 func (s *Store) Each(slot uint16, f func(key []byte, r Ref) bool) {
 	if t := s.slots[slot].t; t != nil {
-		t.ascend(0, func(nd *node[entry]) bool { return f(nd.key, Ref{nd}) })
+		s.ascend(t, func(g *segment, i int, n node) bool { return f(n.key(), s.at(g, i)) })
 	}
 }

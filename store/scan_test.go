@@ -4,7 +4,6 @@ package store
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -55,9 +54,7 @@ func TestScanMeetsWhatStays(t *testing.T) {
 				}
 			case 2:
 				other := New(Config{HashKey: testHashKey})
-				if data := s.AppendSection(nil, slot); data != nil {
-					load(t, other, slot, data)
-				}
+				load(t, other, slot, sections(t, s, slot))
 				s = other
 			}
 		}
@@ -85,83 +82,5 @@ func TestScanCursorEdges(t *testing.T) {
 	met := 0
 	if next := s.Scan(slot, 0, -5, func([]byte, Ref) { met++ }); next != 0 || met != 1 {
 		t.Errorf("count below one: %d met, next %d", met, next)
-	}
-}
-
-// Goal: nodes that share a position are visited in one call, the last position ends the scan.
-func TestTableScanCollisions(t *testing.T) {
-	var tb table[int]
-	for i, h := range []uint64{0, 1, 5, 0xffff, 0x10000, 0x1ffff, 1 << 40, 1<<64 - 2, 1<<64 - 1} {
-		tb.insert(h, fmt.Appendf(nil, "%d", i)).val = i
-	}
-	for count := 1; count < 12; count++ {
-		var got []int
-		for cursor := uint64(0); ; {
-			if cursor = tb.scan(cursor, count, func(nd *node[int]) { got = append(got, nd.val) }); cursor == 0 {
-				break
-			}
-		}
-		if !slices.Equal(got, []int{0, 1, 2, 3, 4, 5, 6, 7, 8}) {
-			t.Fatalf("count %d: %v", count, got)
-		}
-	}
-}
-
-// Goal: a table is a sorted set by (hash, key) through growth and shrinking, also when hashes
-// collide. Method: rapid against a sorted slice.
-func TestTable(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var tb table[struct{}]
-		h := hasher{1, 2}
-		few := rapid.Bool().Draw(t, "collide")
-		hash := func(k string) uint64 {
-			if few {
-				return h.sum([]byte(k)) & (3 << 62)
-			}
-			return h.sum([]byte(k))
-		}
-		present := map[string]bool{}
-		for range rapid.IntRange(0, 30).Draw(t, "rounds") {
-			from, n := rapid.IntRange(0, 300).Draw(t, "from"), rapid.IntRange(0, 100).Draw(t, "n")
-			add := rapid.Bool().Draw(t, "add")
-			for i := from; i < from+n; i++ {
-				k := fmt.Sprint(i)
-				nd := tb.find(hash(k), []byte(k))
-				if (nd != nil) != present[k] {
-					t.Fatalf("find %s: %v", k, nd)
-				}
-				if add && nd == nil {
-					tb.insert(hash(k), []byte(k))
-					present[k] = true
-				}
-				if !add && nd != nil {
-					tb.remove(nd)
-					delete(present, k)
-				}
-			}
-			checkTable(t, &tb, present)
-		}
-	})
-}
-
-func checkTable(t *rapid.T, tb *table[struct{}], present map[string]bool) {
-	var last *node[struct{}]
-	n := 0
-	tb.ascend(0, func(nd *node[struct{}]) bool {
-		if !present[string(nd.key)] {
-			t.Fatalf("extra key %s", nd.key)
-		}
-		if last != nil && (last.hash > nd.hash || last.hash == nd.hash && string(last.key) >= string(nd.key)) {
-			t.Fatal("out of order")
-		}
-		last = nd
-		n++
-		return true
-	})
-	if n != len(present) || n != tb.n {
-		t.Fatalf("%d nodes, counted %d, want %d", n, tb.n, len(present))
-	}
-	if len(tb.buckets) > tableMin && len(tb.buckets) > 8*max(n, 1)+8 {
-		t.Fatalf("%d buckets for %d nodes", len(tb.buckets), n)
 	}
 }

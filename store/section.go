@@ -2,94 +2,185 @@
 
 package store
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "encoding/binary"
 
-// A section is one slot in bytes. uv is an unsigned varint, bytes is uv length and that many bytes.
+// A section is a slot, or a piece of one, in bytes. uv is an unsigned varint in its shortest form, bytes is
+// uv length and that many bytes.
 //
 //	offset  field
-//	0       u8     version, 1
+//	0       u8     version, 2
 //	1       uv     Removed of the slot
 //	        uv     number of tokens, then for each in order of (At, client):
 //	                 16 bytes client, uv seq, u8 code, uv version, uv at, bytes reply
-//	        uv     number of entries, then for each in keyed-hash order of the writer:
+//	        then for each entry, in keyed-hash order of the writer, to the end:
 //	                 u8 type, u8 fields present (fieldFlags …), bytes key, uv version,
 //	                 [uv flags] [uv deadline] [uv recency], value
 //
-// where value is, by type:
+// where value is, by type, bytes for a string and else what package collections writes. The sections of one
+// slot follow one another; the first has Removed and all tokens, the others 0 of either. A collection may
+// be cut: the section that it was cut in ends with it, under fieldMore, and the next section begins with
+// the same key under fieldRest and the items that follow.
 //
-//	string  bytes
-//	list    uv n, n × bytes
-//	hash    u8 large, uv n, n × (bytes field, bytes value) in visible order
-//
-// Nothing follows the last entry. Every bit of fields present is mandatory: a reader that does not
-// know one refuses the section. Recency is no part of the logical state and may be dropped.
-const sectionVersion = 1
+// Every bit of fields present is mandatory: a reader that does not know one refuses the section. Recency is
+// no part of the logical state and may be dropped.
+const sectionVersion = 2
 
 const (
 	fieldFlags    = 1 << 0
 	fieldDeadline = 1 << 1
 	fieldRecency  = 1 << 2
-	fieldsKnown   = fieldFlags | fieldDeadline | fieldRecency
+	fieldMore     = 1 << 3
+	fieldRest     = 1 << 4
+	fieldsKnown   = 1<<5 - 1
 )
 
-// AppendSection appends a slot's section to dst; a slot that holds nothing, not even a Removed, has
-// none and appends nothing. Needs the slot's lock.
-func (s *Store) AppendSection(dst []byte, slot uint16) []byte {
-	t := s.slots[slot].t
-	if t == nil || t.n == 0 && t.removed == 0 && len(t.tokens.order) == 0 {
-		return dst
-	}
-	if dst == nil {
-		dst = make([]byte, 0, t.sectionSize())
-	}
+// SectionBytes is the length at which a section ends and the next begins; the last entry may pass it.
+const SectionBytes = 512 << 10
+
+// sectionWriter makes the sections of one slot.
+type sectionWriter struct {
+	s   *Store
+	add func(data []byte) error
+	// head is the beginning of the next section.
+	head []byte
+	buf  []byte
+	// begun: buf has a head.
+	begun bool
+}
+
+// emptyHead is the head of a slot that holds no more than entries.
+var emptyHead = (&slotTable{}).appendHead(nil)
+
+// appendHead appends a section's beginning, up to the entries.
+func (t *slotTable) appendHead(dst []byte) []byte {
 	dst = append(dst, sectionVersion)
 	dst = binary.AppendUvarint(dst, t.removed)
-	dst = t.tokens.appendTo(dst)
-	dst = binary.AppendUvarint(dst, uint64(t.n))
-	t.ascend(0, func(nd *node[entry]) bool {
-		dst = appendEntry(dst, nd)
-		return true
-	})
-	return dst
+	return t.tokens.appendTo(dst)
 }
 
-// sectionSize is an upper bound, for the common case, of the section's length.
-func (t *slotTable) sectionSize() int64 {
-	return 64 + t.count.LogicalBytes
+func (w *sectionWriter) begin() {
+	if !w.begun {
+		w.begun = true
+		w.buf = append(w.buf[:0], w.head...)
+		w.head = emptyHead
+	}
 }
 
-func appendEntry(dst []byte, nd *node[entry]) []byte {
-	e := &nd.val
-	recency := e.recency.Load()
+func (w *sectionWriter) flush() error {
+	w.begun = false
+	return w.add(w.buf)
+}
+
+// end hands over what is left. A slot without entries has a section when its head says something.
+func (w *sectionWriter) end() error {
+	if string(w.head) != string(emptyHead) {
+		w.begin()
+	}
+	if !w.begun {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *sectionWriter) piece(p *piece) error {
+	for i, word := range p.words {
+		var due int64
+		if p.due != nil {
+			due = p.due[i]
+		}
+		if err := w.entry(w.s.arena.Bytes(refOf(word)), due); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *sectionWriter) entry(n node, due int64) error {
+	items := 0
+	if n.typ() != TypeString {
+		items = w.s.items(n)
+	}
+	for from := 0; ; {
+		w.begin()
+		at := w.header(n, due, from > 0)
+		if n.typ() == TypeString {
+			w.buf = appendBytes(w.buf, n.value())
+		} else {
+			w.buf, from = w.s.appendPart(w.buf, n, from, max(SectionBytes-len(w.buf), SectionBytes/8))
+		}
+		if from < items {
+			w.buf[at] |= fieldMore
+		} else if len(w.buf) < SectionBytes {
+			return nil
+		}
+		if err := w.flush(); err != nil || from >= items {
+			return err
+		}
+	}
+}
+
+// header appends what stands before a value, and returns where its fields present are.
+func (w *sectionWriter) header(n node, due int64, rest bool) (at int) {
+	recency, flags := n.recency().Load(), n.flags()
 	var fields byte
-	if e.flags != 0 {
+	if flags != 0 {
 		fields |= fieldFlags
 	}
-	if e.expireAt != 0 {
+	if due != 0 {
 		fields |= fieldDeadline
 	}
 	if recency != 0 {
 		fields |= fieldRecency
 	}
-	dst = append(dst, byte(e.typ), fields)
-	dst = appendBytes(dst, nd.key)
-	dst = binary.AppendUvarint(dst, e.version)
-	if fields&fieldFlags != 0 {
-		dst = binary.AppendUvarint(dst, uint64(e.flags))
+	if rest {
+		fields |= fieldRest
 	}
-	if fields&fieldDeadline != 0 {
-		dst = binary.AppendUvarint(dst, uint64(e.expireAt))
+	w.buf = append(w.buf, byte(n.typ()), fields)
+	at = len(w.buf) - 1
+	w.buf = appendBytes(w.buf, n.key())
+	w.buf = binary.AppendUvarint(w.buf, n.version())
+	if flags != 0 {
+		w.buf = binary.AppendUvarint(w.buf, uint64(flags))
 	}
-	if fields&fieldRecency != 0 {
-		dst = binary.AppendUvarint(dst, recency)
+	if due != 0 {
+		w.buf = binary.AppendUvarint(w.buf, uint64(due))
 	}
-	if e.coll != nil {
-		return e.coll.appendTo(dst)
+	if recency != 0 {
+		w.buf = binary.AppendUvarint(w.buf, uint64(recency))
 	}
-	return appendBytes(dst, e.str)
+	return at
+}
+
+// items is the number of items of a collection.
+func (s *Store) items(n node) int {
+	switch n.typ() {
+	case TypeList:
+		return s.list(n).Len()
+	case TypeHash:
+		return s.hashOf(n).Len()
+	case TypeSet:
+		return s.set(n).Len()
+	case TypeZSet:
+		return s.zset(n).Len()
+	case TypeNone, TypeString:
+	}
+	panic("store: no collection")
+}
+
+// appendPart appends a collection's items from one on, about size bytes of them, and returns the next.
+func (s *Store) appendPart(dst []byte, n node, from, size int) (_ []byte, next int) {
+	switch n.typ() {
+	case TypeList:
+		return s.list(n).AppendPart(dst, from, size)
+	case TypeHash:
+		return s.hashOf(n).AppendPart(dst, from, size)
+	case TypeSet:
+		return s.set(n).AppendPart(dst, from, size)
+	case TypeZSet:
+		return s.zset(n).AppendPart(dst, from, size)
+	case TypeNone, TypeString:
+	}
+	panic("store: no collection")
 }
 
 func appendBytes(dst, p []byte) []byte {
@@ -110,29 +201,3 @@ func (ts *tokenSet) appendTo(dst []byte) []byte {
 	}
 	return dst
 }
-
-func (l *List) appendTo(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(l.n))
-	l.Range(0, l.n, func(elem []byte) bool {
-		dst = appendBytes(dst, elem)
-		return true
-	})
-	return dst
-}
-
-func (h *Hash) appendTo(dst []byte) []byte {
-	large := byte(0)
-	if h.large != nil {
-		large = 1
-	}
-	dst = append(dst, large)
-	dst = binary.AppendUvarint(dst, uint64(h.Len()))
-	h.Each(func(field, value []byte) bool {
-		dst = appendBytes(appendBytes(dst, field), value)
-		return true
-	})
-	return dst
-}
-
-// uvarintLen is the length of v as an unsigned varint.
-func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }

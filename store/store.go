@@ -3,46 +3,52 @@
 package store
 
 import (
-	"sync"
 	"sync/atomic"
+
+	"github.com/kvorum/kvorum/store/arena"
+	"github.com/kvorum/kvorum/store/collections"
+	"github.com/kvorum/kvorum/store/keyed"
 )
+
+// Memory is where a store's entries live: package arena.
+type Memory = arena.Memory
 
 // Config is fixed for the life of a store.
 type Config struct {
 	// HashKey keys the order of scans and of large collections. It is cluster state: the same on
 	// all replicas, and unpredictable for clients.
 	HashKey [16]byte
+	// Memory is where the entries live; nil is arena.Heap.
+	Memory Memory
 }
 
 // Store is the keyspace of one shard group. The package comment tells who may call what.
 type Store struct {
-	hash  hasher
-	slots [Slots]slot
-	due   dueIndex
-	total counters
-	views views
-	probe sampler
-	clock recencyClock
+	hash keyed.Hasher
+	// arena holds the nodes, index the words and deadlines of segments: nodes can be moved (compact.go).
+	arena   *arena.Arena
+	index   *arena.Arena
+	objects objectTable
+	slots   [Slots]slot
+	// parkings are where goroutines wait for slots.
+	parkings [parkings]parking
+	due      dueIndex
+	total    counters
+	views    views
+	garbage  garbage
+	edits    edits
+	probe    sampler
+	clock    recencyClock
 }
 
 // slot is one unit of locking. The zero slot is empty.
 type slot struct {
-	mu sync.RWMutex
+	mu slotLock
 	// t is nil until the first write; guarded by mu.
 	t *slotTable
 	// keys and timed count the entries, and those with a deadline, for the sampler, which reads
 	// them without mu.
 	keys, timed atomic.Int32
-}
-
-// slotTable is what a slot holds.
-type slotTable struct {
-	table[entry]
-	due    dueHeap
-	tokens tokenSet
-	// removed is the highest version among all entries ever removed from the slot, 0 for none.
-	removed uint64
-	count   Stats
 }
 
 // Stats counts what a slot or a store holds. Entries that are dead but not yet removed count.
@@ -62,20 +68,18 @@ type counters struct {
 
 // New makes an empty store.
 func New(cfg Config) *Store {
-	return &Store{hash: newHasher(cfg.HashKey)}
+	if cfg.Memory == nil {
+		cfg.Memory = arena.Heap()
+	}
+	s := &Store{hash: keyed.New(cfg.HashKey), arena: arena.New(cfg.Memory), index: arena.New(cfg.Memory)}
+	for i := range s.parkings {
+		s.parkings[i].cond.L = &s.parkings[i].mu
+	}
+	s.edits.hash.HashEdit = collections.NewHashEdit(s.hash)
+	s.edits.set.SetEdit = collections.NewSetEdit(s.hash)
+	s.edits.zset.ZSetEdit = collections.NewZSetEdit(s.hash)
+	return s
 }
-
-// Lock takes a slot for writing.
-func (s *Store) Lock(slot uint16) { s.slots[slot].mu.Lock() }
-
-// Unlock ends Lock.
-func (s *Store) Unlock(slot uint16) { s.slots[slot].mu.Unlock() }
-
-// RLock takes a slot for reading.
-func (s *Store) RLock(slot uint16) { s.slots[slot].mu.RLock() }
-
-// RUnlock ends RLock.
-func (s *Store) RUnlock(slot uint16) { s.slots[slot].mu.RUnlock() }
 
 // Stats counts a slot. Needs the slot's lock.
 func (s *Store) Stats(slot uint16) Stats {
@@ -113,13 +117,18 @@ func (s *Store) NoteRemoved(slot uint16, version uint64) {
 	t.removed = max(t.removed, version)
 }
 
-// writable is called first by everything that changes a slot: live views capture the slot before
-// the change.
+// writable is called first by everything that changes a slot: live views capture what belongs to the slot
+// as a whole. Who changes a segment calls own as well.
 func (s *Store) writable(slot uint16) *slotTable {
-	s.capture(slot)
+	if s.garbage.waiting.Load() {
+		s.collect()
+	}
 	sl := &s.slots[slot]
 	if sl.t == nil {
-		sl.t = new(slotTable)
+		sl.t = newTable()
+	}
+	if s.views.live.Load() != nil {
+		s.captureHead(slot, sl.t)
 	}
 	return sl.t
 }
@@ -130,16 +139,22 @@ func (s *Store) account(slot uint16, d Stats) {
 	sl.t.count.add(d)
 	if d.Keys != 0 {
 		sl.keys.Add(int32(d.Keys))
-		s.total.keys.Add(d.Keys)
+	}
+	s.total.add(d)
+}
+
+func (c *counters) add(d Stats) {
+	if d.Keys != 0 {
+		c.keys.Add(d.Keys)
 	}
 	if d.KeyBytes != 0 {
-		s.total.keyBytes.Add(d.KeyBytes)
+		c.keyBytes.Add(d.KeyBytes)
 	}
 	if d.ValueBytes != 0 {
-		s.total.valueBytes.Add(d.ValueBytes)
+		c.valueBytes.Add(d.ValueBytes)
 	}
 	if d.LogicalBytes != 0 {
-		s.total.logical.Add(d.LogicalBytes)
+		c.logical.Add(d.LogicalBytes)
 	}
 }
 
@@ -161,13 +176,13 @@ func (s *Store) Clear(slot uint16) int {
 		return 0
 	}
 	t := s.writable(slot)
-	removed := t.removed
-	t.ascend(0, func(nd *node[entry]) bool {
-		removed = max(removed, nd.val.version)
+	n, fresh := t.n, newTable()
+	fresh.removed, fresh.tokens = t.removed, t.tokens
+	fresh.count.LogicalBytes = t.tokens.bytes
+	s.ascend(t, func(_ *segment, _ int, n node) bool {
+		fresh.removed = max(fresh.removed, n.version())
 		return true
 	})
-	n := t.n
-	fresh := &slotTable{removed: removed, tokens: t.tokens}
 	s.replace(slot, fresh)
 	return n
 }
@@ -175,43 +190,43 @@ func (s *Store) Clear(slot uint16) int {
 // DropSlot forgets everything about a slot, tokens and Removed too. Needs the slot's write lock.
 func (s *Store) DropSlot(slot uint16) {
 	if s.slots[slot].t != nil {
-		s.capture(slot)
+		s.writable(slot)
 		s.replace(slot, nil)
 	}
 }
 
-// replace puts another table, whose count and due need not be filled, in a slot's place. The
-// caller has captured the slot.
-func (s *Store) replace(slot uint16, t *slotTable) {
+// replace puts another table, whose count is right, in the place of one that writable returned.
+func (s *Store) replace(slot uint16, fresh *slotTable) {
 	sl := &s.slots[slot]
-	if sl.t != nil {
-		s.account(slot, sl.t.count.neg())
+	old := sl.t
+	sl.t = fresh
+	d, keys, timed := old.count.neg(), 0, 0
+	if fresh != nil {
+		d.add(fresh.count)
+		keys = fresh.n
+		for _, g := range fresh.due {
+			timed += g.timedKeys()
+		}
 	}
-	sl.t = t
-	if t != nil {
-		d := t.measure()
-		t.count = Stats{}
-		s.account(slot, d)
-		sl.timed.Store(int32(len(t.due.nodes)))
-	} else {
-		sl.timed.Store(0)
-	}
-	s.due.update(slot, t)
+	s.total.add(d)
+	sl.keys.Store(int32(keys))
+	sl.timed.Store(int32(timed))
+	s.due.update(slot, fresh)
+	s.giveUp(slot, old)
 }
 
-// measure counts a table from nothing and builds its heap of deadlines.
-func (t *slotTable) measure() Stats {
-	var sum Stats
-	t.due = dueHeap{}
-	t.ascend(0, func(nd *node[entry]) bool {
-		sum.add(nd.val.cost(len(nd.key)))
-		if nd.val.expireAt != 0 {
-			t.due.push(nd)
+// giveUp frees what a table held, once no view reads it any more.
+func (s *Store) giveUp(slot uint16, t *slotTable) {
+	t.segments(0, func(g *segment) bool {
+		s.own(slot, t, g)
+		for _, w := range g.words {
+			s.release(t, w)
 		}
+		s.dropSegment(g)
 		return true
 	})
-	sum.LogicalBytes += t.tokens.bytes
-	return sum
+	t.dir, t.due, t.hot, t.n = []*segment{{}}, nil, hotEntry{}, 0
+	t.depth, t.deepest = 0, 1
 }
 
 // Reset empties the store, lifts all HoldDue and breaks live views: their sections fail with
@@ -220,9 +235,9 @@ func (t *slotTable) measure() Stats {
 func (s *Store) Reset() {
 	s.breakViews()
 	for i := range s.slots {
-		s.slots[i].mu.Lock()
+		s.Lock(uint16(i))
 		s.DropSlot(uint16(i))
-		s.slots[i].mu.Unlock()
+		s.Unlock(uint16(i))
 		s.HoldDue(uint16(i), false)
 	}
 }

@@ -5,6 +5,8 @@ package store
 import (
 	"fmt"
 	"testing"
+
+	"github.com/kvorum/kvorum/store/collections"
 )
 
 // Each benchmark counts what a command pays: slot computation, lock, deadline check, recency.
@@ -101,13 +103,13 @@ func BenchmarkList(b *testing.B) {
 		for b.Loop() {
 			slot := SlotOf(key)
 			s.Lock(slot)
-			s.EditList(slot, key, 1, func(l *List) { l.PushFront(nil) })
+			s.EditList(slot, key, 1, func(l *collections.ListEdit) { l.PushFront(nil) })
 			s.Unlock(slot)
 		}
 	})
 	b.Run("index", func(b *testing.B) {
 		s := New(Config{})
-		s.EditList(SlotOf(key), key, 1, func(l *List) {
+		s.EditList(SlotOf(key), key, 1, func(l *collections.ListEdit) {
 			for range 10_000 {
 				l.PushBack([]byte("x"))
 			}
@@ -119,6 +121,7 @@ func BenchmarkList(b *testing.B) {
 			s.RLock(slot)
 			r, _ := s.Get(slot, key, 1)
 			_ = r.List().Index(i % 10_000)
+			s.TouchRef(r, 1)
 			i++
 			s.RUnlock(slot)
 		}
@@ -134,45 +137,47 @@ func BenchmarkHash(b *testing.B) {
 		for b.Loop() {
 			slot := SlotOf(key)
 			s.Lock(slot)
-			s.EditHash(slot, key, 1, func(h *Hash) { h.Set(field, value) })
+			s.SetField(slot, key, field, value, 1)
 			s.Unlock(slot)
 		}
 	})
-	s.EditHash(slot, key, 1, func(h *Hash) { h.Set(field, value) })
+	s.EditHash(slot, key, 1, func(h *collections.HashEdit) { h.Set(field, value) })
 	b.Run("get", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			slot := SlotOf(key)
 			s.RLock(slot)
 			r, _ := s.Get(slot, key, 1)
-			if v, ok := r.Hash().Get(field); !ok || len(v) != 5 {
+			if v, ok := r.Field(field); !ok || len(v) != 5 {
 				b.Fatal("missing")
 			}
+			s.TouchRef(r, 1)
 			s.RUnlock(slot)
 		}
 	})
 }
 
 func BenchmarkSection(b *testing.B) {
-	s, names := benchStore(100_000)
-	slot := SlotOf(names[0])
-	data := s.AppendSection(nil, slot)
-	b.Run("append", func(b *testing.B) {
-		b.SetBytes(int64(len(data)))
+	s := New(Config{HashKey: testHashKey})
+	const slot = 0
+	for i, n := 0, 0; n < 1000; i++ {
+		if k := fmt.Appendf(nil, "%d", i); SlotOf(k) == slot {
+			s.SetString(slot, k, make([]byte, 100), Meta{Version: 1})
+			n++
+		}
+	}
+	data := sections(b, s, slot)
+	b.Run("write", func(b *testing.B) {
 		for b.Loop() {
-			s.AppendSection(data[:0], slot)
+			sections(b, s, slot)
 		}
 	})
 	b.Run("load", func(b *testing.B) {
-		b.SetBytes(int64(len(data)))
 		for b.Loop() {
-			if err := s.LoadSection(slot, data); err != nil {
-				b.Fatal(err)
-			}
+			load(b, s, slot, data)
 		}
 	})
 	b.Run("digest", func(b *testing.B) {
-		b.SetBytes(int64(len(data)))
 		for b.Loop() {
 			s.Digest(slot)
 		}
@@ -223,7 +228,7 @@ func TestAllocations(t *testing.T) {
 			slot, key := next()
 			s.SetExpire(slot, key, int64(i+1))
 		}, 0},
-		{"nothing due", func() { s.PopDue(0, 100) }, 0},
+		{"nothing due", func() { s.PopDue(0, 100, nil) }, 0},
 		{"longer value", func() {
 			slot, key := next()
 			s.SetString(slot, key, make([]byte, 100+i), Meta{Version: uint64(i)})

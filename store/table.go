@@ -2,158 +2,253 @@
 
 package store
 
-import "bytes"
+import "github.com/kvorum/kvorum/store/arena"
 
-const (
-	tableMin = 4 // buckets of the smallest table
-	// positionBits is the width of a scan position: the high bits of the keyed hash.
-	positionBits = 48
-)
+// positionBits is the width of a scan position: the high bits of the keyed hash.
+const positionBits = 48
 
-// node is one key of a table. Its address is stable for its life; key is never changed in place.
-type node[V any] struct {
-	next *node[V]
-	hash uint64
-	key  []byte
-	val  V
-}
-
-// table is a chained hash table whose buckets are the high bits of the hash and whose chains are
-// sorted by (hash, key): walking it bucket by bucket meets all keys in keyed-hash order whatever
-// its size, so growth never disturbs a scan. The zero table is empty.
-type table[V any] struct {
-	buckets []*node[V] // length a power of two, or nil
-	shift   uint       // 64 - log2(len(buckets))
+// slotTable is what a slot holds: segments, found through a directory by the high bits of the keyed hash
+// (extendible hashing: Fagin et al., TODS 1979). Growth splits one segment, so no write pays for
+// more than one; walking the directory meets all keys in the order of (hash, key), so growth never
+// disturbs a scan.
+type slotTable struct {
+	// dir has 2^depth places; a segment of depth d stands in 2^(depth-d) neighbouring ones. deepest
+	// counts the segments whose depth is that of the directory.
+	dir     []*segment
+	depth   uint8
+	deepest int
 	n       int
+	due     dueHeap
+	hot     hotEntry
+	tokens  tokenSet
+	// removed is the highest version among all entries ever removed from the slot, 0 for none.
+	removed uint64
+	count   Stats
+	// sum is the digest of all entries but, while hot.open, the hot one.
+	sum sum128
+	// pins counts the views that may read nodes of this table without a lock. While there are any, nodes
+	// that leave the table go to limbo; the last view takes limbo to the store's garbage.
+	pins  int
+	limbo []arena.Ref
 }
 
-func (t *table[V]) find(hash uint64, key []byte) *node[V] {
-	if t.n == 0 {
-		return nil
-	}
-	for nd := t.buckets[hash>>t.shift]; nd != nil; nd = nd.next {
-		if nd.hash == hash && bytes.Equal(nd.key, key) {
-			return nd
+// hotEntry remembers the entry that was written last: the next write is often to the same key, and then
+// finds it at once and changes the digest not at all.
+type hotEntry struct {
+	// g is nil when there is none; i is its place there.
+	g    *segment
+	i    int
+	ref  arena.Ref
+	hash uint64
+	// open: the entry is not in the table's sum now.
+	open bool
+}
+
+// place is where a key is, or, with i < 0, where it is not.
+type place struct {
+	hash uint64
+	g    *segment
+	i    int
+}
+
+func (s *Store) node(p place) node { return s.arena.Bytes(refOf(p.g.words[p.i])) }
+
+func newTable() *slotTable { return &slotTable{dir: []*segment{{}}, deepest: 1} }
+
+func (t *slotTable) at(hash uint64) *segment { return t.dir[hash>>(64-t.depth)] }
+
+// locate finds a key. Any lock of the slot will do.
+func (s *Store) locate(t *slotTable, key []byte) place {
+	if h := &t.hot; h.g != nil {
+		if node(s.arena.Bytes(h.ref)).is(key) {
+			return place{hash: h.hash, g: h.g, i: h.i}
 		}
-		if nd.hash > hash {
-			return nil
+	}
+	p := place{hash: s.hash.Sum(key)}
+	p.g = t.at(p.hash)
+	p.i = p.g.find(s.arena, p.hash, key)
+	return p
+}
+
+// segments calls f for each segment whose range ends behind from, in order, until f returns false.
+func (t *slotTable) segments(from uint64, f func(g *segment) bool) {
+	for i := from >> (64 - t.depth); i < uint64(len(t.dir)); {
+		g := t.dir[i]
+		if !f(g) {
+			return
 		}
-	}
-	return nil
-}
-
-// insert adds a key that is known to be absent and returns its node with a zero value. The table
-// keeps key.
-func (t *table[V]) insert(hash uint64, key []byte) *node[V] {
-	if t.n >= len(t.buckets) {
-		t.grow()
-	}
-	nd := &node[V]{hash: hash, key: key}
-	at := &t.buckets[hash>>t.shift]
-	for *at != nil && ((*at).hash < hash || (*at).hash == hash && bytes.Compare((*at).key, key) < 0) {
-		at = &(*at).next
-	}
-	nd.next = *at
-	*at = nd
-	t.n++
-	return nd
-}
-
-// remove takes out a node of this table.
-func (t *table[V]) remove(nd *node[V]) {
-	at := &t.buckets[nd.hash>>t.shift]
-	for *at != nd {
-		at = &(*at).next
-	}
-	*at = nd.next
-	nd.next = nil
-	t.n--
-	if len(t.buckets) > tableMin && t.n < len(t.buckets)/8 {
-		t.shrink()
+		i = i&^(1<<(t.depth-g.depth)-1) + 1<<(t.depth-g.depth)
 	}
 }
 
-// grow doubles the buckets: bucket i splits into 2i and 2i+1 at the first node of its sorted chain
-// that has the new bit.
-func (t *table[V]) grow() {
-	if t.buckets == nil {
-		t.buckets = make([]*node[V], tableMin)
-		t.shift = 62
-		return
-	}
-	wide := make([]*node[V], 2*len(t.buckets))
-	bit := uint64(1) << (t.shift - 1)
-	for i, nd := range t.buckets {
-		wide[2*i] = nd
-		at := &wide[2*i]
-		for *at != nil && (*at).hash&bit == 0 {
-			at = &(*at).next
-		}
-		wide[2*i+1] = *at
-		*at = nil
-	}
-	t.buckets = wide
-	t.shift--
-}
-
-func (t *table[V]) shrink() {
-	narrow := make([]*node[V], len(t.buckets)/2)
-	for i := range narrow {
-		narrow[i] = t.buckets[2*i]
-		at := &narrow[i]
-		for *at != nil {
-			at = &(*at).next
-		}
-		*at = t.buckets[2*i+1]
-	}
-	t.buckets = narrow
-	t.shift++
-}
-
-// ascend calls f for every node whose hash is at least from, in (hash, key) order, until f returns
-// false. f must not change the table.
-func (t *table[V]) ascend(from uint64, f func(nd *node[V]) bool) {
-	if t.n == 0 {
-		return
-	}
-	for i := from >> t.shift; i < uint64(len(t.buckets)); i++ {
-		for nd := t.buckets[i]; nd != nil; nd = nd.next {
-			if nd.hash >= from && !f(nd) {
-				return
+// ascend calls f for every entry in the order of (hash, key) until f returns false.
+func (s *Store) ascend(t *slotTable, f func(g *segment, i int, n node) bool) {
+	t.segments(0, func(g *segment) bool {
+		for i, w := range g.words {
+			if !f(g, i, s.arena.Bytes(refOf(w))) {
+				return false
 			}
 		}
+		return true
+	})
+}
+
+// makeRoom returns the segment for a new key of this hash, split until it has room. The caller has called
+// own for the present one, and settle.
+func (s *Store) makeRoom(t *slotTable, hash uint64) *segment {
+	g := t.at(hash)
+	for len(g.words) >= segmentMax && g.depth < depthMax {
+		s.split(t, g)
+		g = t.at(hash)
+	}
+	return g
+}
+
+// split halves the range of a segment; g keeps the lower half.
+func (s *Store) split(t *slotTable, g *segment) {
+	if g.depth == t.depth {
+		t.widen()
+	}
+	t.due.drop(g)
+	g.depth++
+	bit := uint64(1) << (64 - g.depth)
+	right := &segment{prefix: g.prefix | bit, depth: g.depth, gen: g.gen}
+	if g.depth == t.depth {
+		t.deepest += 2
+	}
+	m := 0
+	for m < len(g.words) && g.words[m]&bit == 0 {
+		m++
+	}
+	if n := len(g.words) - m; n > 0 {
+		s.resize(right, n+n/4)
+		right.words = right.words[:n]
+		copy(right.words, g.words[m:])
+		if g.due != nil {
+			s.timed(right)
+			copy(right.due, g.due[m:])
+			g.due = g.due[:m]
+		}
+		g.words = g.words[:m]
+		s.resize(g, m+m/4)
+	}
+	s.refreshDue(t, g)
+	s.refreshDue(t, right)
+	t.place(right)
+}
+
+// place writes a segment into its places of the directory.
+func (t *slotTable) place(g *segment) {
+	n := 1 << (t.depth - g.depth)
+	at := int(g.prefix >> (64 - t.depth))
+	for i := range n {
+		t.dir[at+i] = g
 	}
 }
 
-// scan visits about count nodes from a position on and returns the position to go on from, 0 at the
-// end. Nodes that share a position are never split over two calls, so a position names a place in
-// the order for ever: every node present from the first call to the last is visited at least once.
-func (t *table[V]) scan(position uint64, count int, f func(nd *node[V])) (next uint64) {
+// widen doubles the directory.
+func (t *slotTable) widen() {
+	wide := make([]*segment, 2*len(t.dir))
+	for i, g := range t.dir {
+		wide[2*i], wide[2*i+1] = g, g
+	}
+	t.dir, t.deepest = wide, 0
+	t.depth++
+}
+
+// join makes one segment of g and its neighbour when both hold little, as often as it can. The caller has
+// called own for g, and settle.
+func (s *Store) join(slot uint16, t *slotTable, g *segment) {
+	for g.depth > 0 {
+		bit := uint64(1) << (64 - g.depth)
+		left, right := t.at(g.prefix&^bit), t.at(g.prefix|bit)
+		if left.depth != right.depth || len(left.words)+len(right.words) > segmentJoin {
+			return
+		}
+		s.own(slot, t, left)
+		s.own(slot, t, right)
+		t.due.drop(left)
+		t.due.drop(right)
+		if len(right.words) > 0 {
+			s.append(left, right)
+		}
+		s.dropSegment(right)
+		if left.depth == t.depth {
+			t.deepest -= 2
+		}
+		left.depth--
+		t.place(left)
+		s.refreshDue(t, left)
+		t.narrow()
+		g = left
+	}
+}
+
+// append adds the words of right behind those of left.
+func (s *Store) append(left, right *segment) {
+	n, m := len(left.words), len(right.words)
+	if right.due != nil && left.due == nil {
+		s.timed(left)
+	}
+	if n+m > cap(left.words) {
+		s.resize(left, n+m)
+	}
+	left.words = left.words[:n+m]
+	copy(left.words[n:], right.words)
+	if left.due != nil {
+		left.due = left.due[:n+m]
+		if right.due != nil {
+			copy(left.due[n:], right.due)
+		} else {
+			clear(left.due[n:])
+		}
+	}
+}
+
+// narrow halves the directory while no segment needs its depth.
+func (t *slotTable) narrow() {
+	for t.depth > 0 && t.deepest == 0 {
+		half := make([]*segment, len(t.dir)/2)
+		t.depth--
+		for i := range half {
+			half[i] = t.dir[2*i]
+			if half[i].depth == t.depth {
+				t.deepest++ // stands in one place only
+			}
+		}
+		t.dir = half
+	}
+}
+
+// scan visits about count entries from a position on and returns the position to go on from, 0 at the
+// end. Entries that share a position are never split over two calls, so a position names a place in
+// the order for ever: every key present from the first call to the last is visited at least once.
+func (s *Store) scan(t *slotTable, position uint64, count int, f func(r Ref)) (next uint64) {
 	if position>>positionBits != 0 {
 		return 0
 	}
 	const low = 64 - positionBits
-	seen := 0
-	t.ascend(position<<low, func(nd *node[V]) bool {
-		if at := nd.hash >> low; seen >= count && at >= next {
-			return false
+	from := position << low
+	seen, more := 0, false
+	t.segments(from, func(g *segment) bool {
+		for i := g.lower(from); i < len(g.words); i++ {
+			n := node(s.arena.Bytes(refOf(g.words[i])))
+			hash := s.hash.Sum(n.key())
+			if hash < from {
+				continue
+			}
+			if at := hash >> low; seen >= count && at >= next {
+				more = true
+				return false
+			}
+			seen++
+			next = hash>>low + 1
+			f(s.at(g, i))
 		}
-		seen++
-		next = nd.hash>>low + 1
-		f(nd)
 		return true
 	})
-	if seen == 0 || next>>positionBits != 0 || !t.any(next<<low) {
+	if !more {
 		return 0
 	}
 	return next
-}
-
-// any tells whether a node has a hash of at least from.
-func (t *table[V]) any(from uint64) (found bool) {
-	t.ascend(from, func(*node[V]) bool {
-		found = true
-		return false
-	})
-	return found
 }

@@ -24,6 +24,8 @@ type tokenSet struct {
 	// order is sorted by (At, client); the oldest stands first.
 	order []tokenKey
 	bytes int64 // logical
+	// sum is the digest of all records.
+	sum sum128
 }
 
 type tokenKey struct {
@@ -50,6 +52,7 @@ func (ts *tokenSet) drop(i int) {
 	k := ts.order[i]
 	r := ts.records[k.client]
 	ts.bytes -= r.cost()
+	ts.sum = ts.sum.minus(r.sum(&k.client))
 	delete(ts.records, k.client)
 	if i == 0 {
 		ts.order = ts.order[1:]
@@ -78,6 +81,7 @@ func (ts *tokenSet) put(client [16]byte, r TokenRecord) {
 	ts.order[i] = k
 	ts.records[client] = r
 	ts.bytes += r.cost()
+	ts.sum = ts.sum.plus(r.sum(&client))
 }
 
 func (ts *tokenSet) expire(now int64, limit int) (n int) {

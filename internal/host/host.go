@@ -20,7 +20,7 @@ import (
 )
 
 // Host is handed to a node at construction and never changed afterwards. Every field is required
-// but Faults.
+// but Memory and Faults.
 type Host struct {
 	FS   FS
 	Net  Net
@@ -28,8 +28,18 @@ type Host struct {
 	// Rand yields bytes for identifiers and jitter: crypto/rand in the real form, a seeded stream
 	// in the in-memory form. Reads never fail and may run concurrently.
 	Rand io.Reader
+	// Memory is where big pieces come from that the garbage collector is not to look at; nil means its
+	// own heap.
+	Memory Memory
 	// Faults is the table of armed fault points; nil means none is armed.
 	Faults *Faults
+}
+
+// Memory hands out and takes back big pieces of memory, of a multiple of 4 KiB; their content is undefined. Any
+// goroutine.
+type Memory interface {
+	Alloc(size int) []byte
+	Free(p []byte)
 }
 
 // Wall is the time of day. It may step and drift: nothing but dates may be derived from it.

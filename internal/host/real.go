@@ -25,7 +25,7 @@ const (
 
 // Real is the outside world itself: package os, package net, crypto/rand and bbolt.
 func Real() *Host {
-	return &Host{FS: realFS{}, Net: realNet{}, Wall: realWall{}, Rand: rand.Reader}
+	return &Host{FS: realFS{}, Net: realNet{}, Wall: realWall{}, Rand: rand.Reader, Memory: Mapped()}
 }
 
 type realWall struct{}

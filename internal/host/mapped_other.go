@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package host
+
+// MappedMemory is the Go heap where it is not Linux's mappings.
+type MappedMemory struct{}
+
+// Mapped returns memory for big pieces.
+func Mapped() *MappedMemory { return &MappedMemory{} }
+
+// Alloc returns size bytes.
+func (*MappedMemory) Alloc(size int) []byte { return make([]byte, size) }
+
+// Free takes back what Alloc returned.
+func (*MappedMemory) Free([]byte) {}
