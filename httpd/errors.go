@@ -131,6 +131,7 @@ func adminStatus(err error) (status int, applied string) {
 		status int
 	}{
 		{shard.ErrUninitialised, http.StatusServiceUnavailable},
+		{shard.ErrBehind, http.StatusServiceUnavailable},
 		{shard.ErrClosing, http.StatusServiceUnavailable},
 		{shard.ErrInitialised, http.StatusConflict},
 		{shard.ErrHasData, http.StatusConflict},

@@ -70,9 +70,9 @@ type Difference struct {
 // Compare compares all replicas of each group at one entry. It takes as many rounds as it needs until every
 // group is decided, ctx ends, or only nodes are missing that do not answer.
 func (n *Node) Compare(ctx context.Context) (Comparison, error) {
-	v := n.View()
-	if v == nil {
-		return Comparison{}, fmt.Errorf("shard: compare: %w", ErrUninitialised)
+	v, err := n.awaitView(ctx)
+	if err != nil {
+		return Comparison{}, fmt.Errorf("shard: compare: %w", err)
 	}
 	found := make(map[uint32]GroupComparison)
 	quiet := 0

@@ -8,6 +8,8 @@ import "errors"
 var (
 	// ErrUninitialised: the node belongs to no cluster, or does not know its state yet.
 	ErrUninitialised = errors.New("shard: this node belongs to no cluster yet")
+	// ErrBehind: the node is a member and has not learnt the cluster's state since it started.
+	ErrBehind = errors.New("shard: this node has not caught up with its cluster yet")
 	// ErrInitialised: the node belongs to a cluster already.
 	ErrInitialised = errors.New("shard: this node belongs to a cluster already")
 	// ErrHasData: the data folder holds groups of an unknown cluster.

@@ -186,8 +186,8 @@ type holding struct {
 
 // takeHold begins a hold and keeps it until release, which must be called.
 func (n *Node) takeHold(ctx context.Context, kind HoldKind) (*holding, error) {
-	if n.View() == nil {
-		return nil, ErrUninitialised
+	if _, err := n.awaitView(ctx); err != nil {
+		return nil, err
 	}
 	var random [16]byte
 	if _, err := io.ReadFull(n.h.Rand, random[:]); err != nil {
@@ -209,6 +209,22 @@ func (n *Node) takeHold(ctx context.Context, kind HoldKind) (*holding, error) {
 		return nil, ErrClosing
 	}
 	return h, nil
+}
+
+// viewWait bounds the wait of a member that has just started for its first View.
+const viewWait = 10 * time.Second
+
+// awaitView is View for calls that may wait a little.
+func (n *Node) awaitView(ctx context.Context) (*View, error) {
+	if !n.Initialised() {
+		return nil, ErrUninitialised
+	}
+	ctx, cancel := context.WithTimeout(ctx, viewWait)
+	defer cancel()
+	if err := n.viewMoved.until(ctx, func() bool { return n.View() != nil }); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBehind, err)
+	}
+	return n.View(), nil
 }
 
 // renew says now and then that the owner is there.

@@ -28,6 +28,7 @@ type groupReport struct {
 	KeyBytes   uint64               `json:"keyBytes"`
 	ValueBytes uint64               `json:"valueBytes"`
 	Bytes      uint64               `json:"bytes"`
+	Importing  bool                 `json:"importing,omitempty"`
 }
 
 // report is this node's own.
@@ -39,6 +40,7 @@ func (n *Node) report() nodeReport {
 			s := r.keyspace.Stats()
 			g.Keys, g.KeyBytes = uint64(max(s.Keys, 0)), uint64(max(s.KeyBytes, 0))
 			g.ValueBytes, g.Bytes = uint64(max(s.ValueBytes, 0)), uint64(max(s.LogicalBytes, 0))
+			_, g.Importing = r.keyspace.Import()
 		}
 		rep.Groups = append(rep.Groups, g)
 	}
@@ -172,6 +174,7 @@ func joinGroup(g *GroupInfo, reports []nodeReport, alive map[string]bool) (row G
 	}
 	row.Term, row.Applied = seen.Raft.Term, seen.Raft.Applied
 	row.Keys, row.KeyBytes, row.ValueBytes, row.Bytes = seen.Keys, seen.KeyBytes, seen.ValueBytes, seen.Bytes
+	row.Importing = seen.Importing
 	row.StoreCalls, row.LogBytes, row.LowDisk = seen.Raft.StoreCalls, uint64(max(seen.Raft.LogBytes, 0)), seen.Raft.LowDisk
 	working := 0
 	row.Voters = replicaRows(seen.Raft.Voters, alive, lead != nil, &row.Lag)
@@ -249,6 +252,9 @@ func (s *Status) judge(v *View) {
 			warn(HealthUnavailable, "start the nodes that hold it", "group %d has no leader", g.ID)
 		case len(g.Voters) < want:
 			warn(HealthDegraded, "", "group %d has %d of %d voters; the others are catching up", g.ID, len(g.Voters), want)
+		}
+		if g.Importing && v.restoring() == nil {
+			warn(HealthUnavailable, "wait a moment", "group %d has not opened its keys yet, after a restore that ended", g.ID)
 		}
 		if g.LowDisk {
 			warn(HealthDegraded, "free disk space on the nodes that hold it", "group %d refuses growing writes: disk space is low", g.ID)

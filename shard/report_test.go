@@ -99,6 +99,24 @@ func TestJoinReportsSmall(t *testing.T) {
 	}
 }
 
+// A restore, and a group that it has not left yet, make the cluster unavailable and say so.
+func TestJoinReportsRestoring(t *testing.T) {
+	v := threeNodes(t)
+	reports := reportsOf(v)
+	for i := range reports {
+		reports[i].Groups[1].Importing = true
+	}
+	s := joinReports(v, "n1", reports)
+	if s.Cluster.Health != HealthUnavailable || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Text, "after a restore that ended") || !s.Groups[1].Importing {
+		t.Errorf("%s, %+v", s.Cluster.Health, s.Warnings)
+	}
+	v = mustApply(t, v, &cmdHold{Kind: HoldRestore, Node: "n2", Nonce: "x"})
+	s = joinReports(v, "n1", reports)
+	if s.Cluster.Health != HealthUnavailable || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Mend, "--cancel") {
+		t.Errorf("%s, %+v", s.Cluster.Health, s.Warnings)
+	}
+}
+
 func TestFindNode(t *testing.T) {
 	v := &View{Nodes: []NodeInfo{{ID: "abcd11", Name: "one"}, {ID: "abcd22", Name: "two"}, {ID: "ef0000", Name: "two"}}}
 	for name, want := range map[string]string{"abcd11": "abcd11", "one": "abcd11", "ef00": "ef0000", "abcd": "", "two": "", "ef": "", "x": ""} {

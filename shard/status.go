@@ -90,6 +90,8 @@ type GroupStatus struct {
 	LogBytes uint64 `json:"logBytes"`
 	// LowDisk: the leader refuses growing writes because disk space ran out.
 	LowDisk bool `json:"lowDisk,omitempty"`
+	// Importing: the group's keys wait for the end of a restore, or for it to be cleared up.
+	Importing bool `json:"importing,omitempty"`
 }
 
 // ReplicaStatus is one replica as its leader sees it.
