@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate bench-etcd bench-logs build
+.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate snapbench bench-etcd bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -52,6 +52,9 @@ kills: build ## time without service over 50 killed leaders
 
 saturate: build ## ten minutes of full load without an election
 	$(GO) run ./integration/cmd/saturate -bin bin/kvorum $(ARGS)
+
+snapbench: build ## snapshots under load, and restarts beside Redis
+	$(GO) run ./integration/cmd/snapbench -bin bin/kvorum $(ARGS)
 
 bench-etcd: build ## beside etcd, five alternating runs
 	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum $(ARGS)

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/kvorum/kvorum/client"
+)
+
+const (
+	// histogram of microseconds, up to a minute, three digits.
+	histMax    = 60_000_000
+	histDigits = 3
+	// burst bounds the writes that a connection sends at once when it is behind.
+	burst = 256
+	// warmTime of load is measured by nobody.
+	warmTime = 3 * time.Second
+	// stuckTime bounds one answer, snapshotTime one snapshot.
+	stuckTime    = 30 * time.Second
+	snapshotTime = 5 * time.Minute
+)
+
+// load is connections that write at a steady rate. A write is due at a time of the plan and its
+// latency counts from then, also when the connection waited for the answer to an earlier one.
+type load struct {
+	s     *settings
+	conns []*client.Conn
+	seeds atomic.Uint64
+}
+
+func dialLoad(ctx context.Context, addr string, s *settings) (*load, error) {
+	l := &load{s: s}
+	for range s.conns {
+		conn, err := client.DialConn(ctx, addr, client.WithTimeout(stuckTime))
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		l.conns = append(l.conns, conn)
+	}
+	return l, nil
+}
+
+func (l *load) close() {
+	for _, c := range l.conns {
+		c.Close()
+	}
+}
+
+// during writes until f is done, and gives the latencies of all writes that were due meanwhile.
+func (l *load) during(ctx context.Context, f func(ctx context.Context) error) (*hdrhistogram.Histogram, error) {
+	began := time.Now()
+	var end atomic.Int64 // ns since began, 0 before it is known
+	parts := make([]*hdrhistogram.Histogram, len(l.conns))
+	g, ctx := newCrew(ctx)
+	for i, conn := range l.conns {
+		parts[i] = hdrhistogram.New(1, histMax, histDigits)
+		w := writer{l: l, conn: conn, hist: parts[i], value: make([]byte, valueSize)}
+		w.every = time.Duration(float64(time.Second) * float64(len(l.conns)) / float64(l.s.rate))
+		w.due = w.every * time.Duration(i) / time.Duration(len(l.conns))
+		g.run(func() error { return w.run(ctx, began, &end) })
+	}
+	g.run(func() error {
+		defer func() { end.Store(int64(time.Since(began))) }()
+		return f(ctx)
+	})
+	err := g.wait()
+	for _, h := range parts[1:] {
+		parts[0].Merge(h)
+	}
+	return parts[0], err
+}
+
+// writer is one connection's part of a plan. Times are since the plan began.
+type writer struct {
+	l          *load
+	conn       *client.Conn
+	hist       *hdrhistogram.Histogram
+	due, every time.Duration
+	value      []byte
+}
+
+func (w *writer) run(ctx context.Context, began time.Time, end *atomic.Int64) error {
+	for {
+		now := time.Since(began)
+		if over := end.Load(); over != 0 && w.due >= time.Duration(over) {
+			return nil
+		}
+		if w.due > now {
+			if err := sleep(ctx, w.due-now); err != nil {
+				return err
+			}
+			continue
+		}
+		first, n := w.due, 0
+		for ; w.due <= now && n < burst; n++ {
+			seed := mix(w.l.seeds.Add(1))
+			fillValue(w.value, seed)
+			if err := w.conn.Send(client.Set(w.l.s.set.key(int(seed%uint64(w.l.s.set.keys))), w.value)); err != nil {
+				return err
+			}
+			w.due += w.every
+		}
+		if err := w.conn.Flush(ctx); err != nil {
+			return err
+		}
+		for i := range n {
+			if _, err := w.conn.Receive(ctx); err != nil {
+				return err
+			}
+			late := time.Since(began) - first - time.Duration(i)*w.every
+			if err := w.hist.RecordValue(min(max(late.Microseconds(), 1), histMax)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// phases goes through before, during and after -runs times.
+func (b *bench) phases(ctx context.Context) error {
+	if b.s.runs == 0 {
+		return nil
+	}
+	l, err := dialLoad(ctx, b.node.Native(), &b.s)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	l.seeds.Store(rand.Uint64())
+	if _, err := l.during(ctx, func(ctx context.Context) error { return sleep(ctx, warmTime) }); err != nil {
+		return fmt.Errorf("warm up: %w", err)
+	}
+	var errs []error
+	for i := range b.s.runs {
+		if err := b.run(ctx, l); err != nil {
+			errs = append(errs, fmt.Errorf("run %d: %w", i+1, err))
+		}
+	}
+	fmt.Printf("resident %s\n", resident(b.node.Pid()))
+	return errors.Join(errs...)
+}
+
+func (b *bench) run(ctx context.Context, l *load) error {
+	before, err := b.quiet(ctx, l, "before")
+	if err != nil {
+		return err
+	}
+	var took []time.Duration
+	began := time.Now()
+	during, err := l.during(ctx, func(ctx context.Context) error {
+		for time.Since(began) < b.s.phase {
+			t, err := b.snapshot(ctx)
+			if err != nil {
+				return err
+			}
+			took = append(took, t.Round(time.Millisecond))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("during: %w", err)
+	}
+	report("during", during)
+	fmt.Printf("  snapshots took %v\n", took)
+	if _, err := b.quiet(ctx, l, "after"); err != nil {
+		return err
+	}
+	if rise := p999(during) - p999(before); rise > b.s.margin {
+		return fmt.Errorf("p99.9 rose by %v while snapshots were taken", rise)
+	}
+	return nil
+}
+
+// quiet is a phase without snapshots.
+func (b *bench) quiet(ctx context.Context, l *load, name string) (*hdrhistogram.Histogram, error) {
+	was, err := b.snapshots()
+	if err != nil {
+		return nil, err
+	}
+	h, err := l.during(ctx, func(ctx context.Context) error { return sleep(ctx, b.s.phase) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	report(name, h)
+	if is, err := b.snapshots(); err != nil || is != was {
+		return nil, errors.Join(err, fmt.Errorf("%s: the node took a snapshot of its own accord: raise --snapshot-log with -args", name))
+	}
+	return h, nil
+}
+
+func p999(h *hdrhistogram.Histogram) time.Duration {
+	return time.Duration(h.ValueAtQuantile(99.9)) * time.Microsecond
+}
+
+func report(name string, h *hdrhistogram.Histogram) {
+	ms := func(v int64) float64 { return float64(v) / 1000 }
+	fmt.Printf("%-6s %9d writes   p50 %8.3f ms   p99 %8.3f ms   p99.9 %8.3f ms   max %8.3f ms\n", name, h.TotalCount(),
+		ms(h.ValueAtQuantile(50)), ms(h.ValueAtQuantile(99)), ms(h.ValueAtQuantile(99.9)), ms(h.Max()))
+}
+
+// snapshot lets the node take a snapshot and tells how long that took.
+func (b *bench) snapshot(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.node.HTTP()+"/v1/cluster/snapshot", nil)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("snapshot: %s: %s", resp.Status, text)
+	}
+	return time.Since(began), err
+}
+
+// snapshots names the node's snapshot files.
+func (b *bench) snapshots() (string, error) {
+	var names []string
+	err := filepath.WalkDir(filepath.Join(b.dir, b.node.Name()), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // gone since the folder was read
+		case err != nil:
+			return err
+		case !d.IsDir() && strings.Contains(path, "snapshot"):
+			names = append(names, path)
+		}
+		return nil
+	})
+	return strings.Join(names, "\n"), err
+}
