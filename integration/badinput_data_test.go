@@ -75,7 +75,7 @@ func (w *watched) intact() {
 	}
 	w.exec(`["LRANGE","watched-list","0","-1"]`, `["a","b"]`)
 	w.exec(`["HGETALL","watched-hash"]`, `{"f":"v"}`)
-	wantCLI(w.t, 0, "replicas equal", "check", "--addr", w.c.Nodes()[2].HTTP())
+	wantCLI(w.t, 0, "equal", "check", "--addr", w.c.Nodes()[2].HTTP())
 	for _, n := range w.c.Nodes() {
 		if !n.Running() {
 			w.t.Fatalf("%s ended: %v", n.Name(), n.Exit())

@@ -185,7 +185,7 @@ func (d *smallDisks) restored(round int) {
 	}
 	waitStatus(d.t, d.c, "health", proc.Healthy(3))
 	d.intact()
-	wantCLI(d.t, 0, "replicas equal", "check", "--addr", d.c.Nodes()[1].HTTP())
+	wantCLI(d.t, 0, "equal", "check", "--addr", d.c.Nodes()[1].HTTP())
 }
 
 // deletes removes keys through all nodes; each must work on a full disk.

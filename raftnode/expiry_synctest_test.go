@@ -11,7 +11,7 @@ import (
 )
 
 // perTick is how many due keys an entry removes.
-const perTick = 64
+const perTick = 512
 
 // expiring writes count keys; key i expires ms(i) from now.
 func (n *testNode) expiring(count int, ms func(i int) int) {
@@ -46,7 +46,7 @@ func TestExpiryBacklog(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		b.cluster("n1", "n2", "n3")
 		lead := b.leader()
-		const ticks = 100
+		const ticks = 20
 		lead.expiring(ticks*perTick, func(int) int { return 2000 })
 		gone := func() bool {
 			for _, n := range b.live() {
@@ -80,7 +80,7 @@ func TestExpiryBacklogOfNewLeader(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		b.cluster("n1", "n2", "n3")
 		old := b.leader()
-		const ticks = 200
+		const ticks = 40
 		old.expiring(ticks*perTick, func(int) int { return 1000 })
 		b.waitFor("half of the due keys to go", func() bool { return old.keys.Stats().Keys < ticks*perTick/2 })
 		old.crash()
@@ -121,7 +121,7 @@ func TestExpiryBesideWrites(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		b.cluster("n1", "n2", "n3")
 		lead := b.leader()
-		const ticks, writes = 100, 20
+		const ticks, writes = 30, 20
 		lead.expiring(ticks*perTick, func(int) int { return 1000 })
 		made := lead.entries(func() {
 			b.sleep(time.Second)
