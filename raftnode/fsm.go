@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -24,6 +25,7 @@ type applier struct {
 	// replies and subs are room reused between batches.
 	replies []any
 	subs    []*fsm.Sub
+	holdup  holdup
 }
 
 var _ raft.BatchingFSM = (*applier)(nil)
@@ -78,14 +80,14 @@ func (a *applier) command(l *raft.Log) {
 		b = g.pending.take(number)
 	}
 	if b == nil {
-		g.machine.Apply(l.Index, l.Term, l.Data, nil)
+		a.holdup.apply(func() { g.machine.Apply(l.Index, l.Term, l.Data, nil) })
 		return
 	}
 	a.subs = a.subs[:0]
 	for i := range b.items {
 		a.subs = append(a.subs, b.items[i].sub)
 	}
-	g.machine.Apply(l.Index, l.Term, l.Data, a.subs)
+	a.holdup.apply(func() { g.machine.Apply(l.Index, l.Term, l.Data, a.subs) })
 	clear(a.subs)
 	// A machine that stopped on this entry has answered nothing: the process is going down.
 	var err error
@@ -123,11 +125,13 @@ func (a *applier) Apply(l *raft.Log) any {
 
 // Snapshot implements raft.FSM.
 func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
+	began := monotonic()
 	view, err := a.g.machine.View()
 	if err != nil {
 		return nil, fmt.Errorf("raftnode: snapshot: %w", err)
 	}
-	return &frozen{view: view}, nil
+	a.holdup.begin()
+	return &frozen{a: a, view: view, began: began, made: time.Since(began)}, nil
 }
 
 // Restore implements raft.FSM: at start, and when the leader shipped a snapshot.
@@ -159,7 +163,11 @@ func (a *applier) Restore(source io.ReadCloser) error {
 
 // frozen is a machine's state at one moment on its way into a file.
 type frozen struct {
+	a    *applier
 	view *fsm.View
+	// began is when view was asked for, made how long that took.
+	began time.Time
+	made  time.Duration
 }
 
 // Persist implements raft.FSMSnapshot.
@@ -181,4 +189,8 @@ func (f *frozen) Persist(sink raft.SnapshotSink) error {
 }
 
 // Release implements raft.FSMSnapshot.
-func (f *frozen) Release() { f.view.Close() }
+func (f *frozen) Release() {
+	f.view.Close()
+	index, _ := f.view.Applied()
+	f.a.g.log.Debug("snapshot done", "index", index, "took", time.Since(f.began), "view", f.made, "longest_apply", f.a.holdup.end())
+}

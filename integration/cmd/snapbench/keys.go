@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"strings"
 
 	"github.com/kvorum/kvorum/client"
 )
@@ -111,5 +110,3 @@ func checkNode(ctx context.Context, addr string, s *keySet) error {
 	}
 	return nil
 }
-
-func fields(s string) []string { return strings.Fields(s) }

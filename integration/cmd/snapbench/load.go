@@ -167,6 +167,10 @@ func (b *bench) run(ctx context.Context, l *load) error {
 	if err != nil {
 		return err
 	}
+	mark, err := b.logSize()
+	if err != nil {
+		return err
+	}
 	var took []time.Duration
 	began := time.Now()
 	during, err := l.during(ctx, func(ctx context.Context) error {
@@ -184,6 +188,11 @@ func (b *bench) run(ctx context.Context, l *load) error {
 	}
 	report("during", during)
 	fmt.Printf("  snapshots took %v\n", took)
+	views, applies, err := b.holdups(mark)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  apply was held for %v by making a view, for %v by one entry, its own work included\n", views, applies)
 	if _, err := b.quiet(ctx, l, "after"); err != nil {
 		return err
 	}

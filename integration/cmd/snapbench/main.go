@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -82,7 +83,7 @@ type bench struct {
 // newBench starts a node and fills it.
 func newBench(ctx context.Context, s settings, dir string) (*bench, error) {
 	c, err := proc.New(proc.Config{
-		Bin: s.bin, Dir: dir, Args: fields(s.args), InitArgs: []string{"--groups", "1", "--replicas", "1"},
+		Bin: s.bin, Dir: dir, Args: append([]string{"--log-level", "debug"}, strings.Fields(s.args)...), InitArgs: []string{"--groups", "1", "--replicas", "1"},
 	})
 	if err != nil {
 		return nil, err
