@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate snapbench bench-etcd bench-logs build
+.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate snapbench pressure bench-etcd bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -55,6 +55,9 @@ saturate: build ## ten minutes of full load without an election
 
 snapbench: build ## snapshots under load, and restarts beside Redis
 	$(GO) run ./integration/cmd/snapbench -bin bin/kvorum $(ARGS)
+
+pressure: build ## ten minutes of twice the memory limit, then a full cluster that evicts nobody
+	$(GO) run ./integration/cmd/pressure -bin bin/kvorum $(ARGS)
 
 bench-etcd: build ## beside etcd, five alternating runs
 	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum $(ARGS)
