@@ -19,6 +19,8 @@ type Options struct {
 	Clients int
 	// Keys that are live at a time for each workload.
 	Keys int
+	// SaveGap is the mean time between two saves of the whole cluster; 0 takes none.
+	SaveGap time.Duration
 	// SnapshotLogBytes makes snapshots frequent when small.
 	SnapshotLogBytes int64
 	Faults           Faults
@@ -49,5 +51,6 @@ func Swarm(seed uint64) Options {
 		},
 	}
 	o.Faults.DiskError = rng.IntN(3) == 0 // drawn last: what older seeds stand for stays what it was
+	o.SaveGap = []time.Duration{0, 300 * time.Millisecond, 3 * time.Second}[rng.IntN(3)]
 	return o
 }

@@ -31,9 +31,11 @@ const (
 
 // Report is what a run found.
 type Report struct {
-	Options  Options
-	Ops      []history.Op
-	Faults   map[string]int
+	Options Options
+	Ops     []history.Op
+	Faults  map[string]int
+	// Saves counts those that succeeded.
+	Saves    int
 	Findings []string
 }
 
@@ -50,8 +52,8 @@ func (r *Report) String() string {
 			unknown++
 		}
 	}
-	return fmt.Sprintf("seed %d: %d operations, %d ok, %d unknown, faults %v, findings: %s",
-		r.Options.Seed, len(r.Ops), ok, unknown, r.Faults, strings.Join(r.Findings, "; "))
+	return fmt.Sprintf("seed %d: %d operations, %d ok, %d unknown, %d saves, faults %v, findings: %s",
+		r.Options.Seed, len(r.Ops), ok, unknown, r.Saves, r.Faults, strings.Join(r.Findings, "; "))
 }
 
 // Run plays one seed. The checkers run behind the bubble, in real time.
@@ -97,7 +99,7 @@ func (r *Report) play() {
 	if err != nil {
 		r.find("%v", err)
 	}
-	r.Ops = l.rec.Ops()
+	r.Ops, r.Saves = l.rec.Ops(), l.saves
 }
 
 // settle is the liveness part: after the last fault the cluster heals, takes writes on every group,
@@ -125,7 +127,13 @@ func (r *Report) settle(c *cluster, l *load) error {
 	if err := r.clocks(ctx, c); err != nil {
 		return err
 	}
-	return r.agree(ctx, c)
+	if err := r.agree(ctx, c); err != nil {
+		return err
+	}
+	if r.Options.SaveGap > 0 && l.save(ctx, c.nodes[0]) == nil {
+		return errors.New("sim: no save of a cluster that is well")
+	}
+	return nil
 }
 
 // clocks checks that no group's log clock has run ahead of every node's time of day, give or take what the

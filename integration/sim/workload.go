@@ -34,6 +34,7 @@ type load struct {
 	keys    map[string]*liveKey // by slot of the workload: "r0", "l3" …
 	nextVal int
 	ok      int
+	saves   int
 }
 
 // liveKey is a key in use; a retired one is replaced by the next generation.
@@ -51,6 +52,9 @@ func (l *load) run(ctx context.Context) {
 	for i := range kinds * l.opt.Clients {
 		rng := rand.New(rand.NewPCG(l.opt.Seed, uint64(1000+i)))
 		wg.Go(func() { l.client(ctx, i, rng) })
+	}
+	if l.opt.SaveGap > 0 {
+		wg.Go(func() { l.saver(ctx, rand.New(rand.NewPCG(l.opt.Seed, 999))) })
 	}
 	wg.Wait()
 }

@@ -46,11 +46,16 @@ func runFull(ctx context.Context, s *settings, dir string) error {
 	}
 	keys, data := held(st)
 	fmt.Printf("noeviction: %d writes taken, then all refused; status has %d keys, %s of %s\n", len(f.taken), keys, mib(data), &s.maxMemory)
-	err = errors.Join(f.grow(ctx), f.read(ctx), f.delete(ctx), f.underLimit(s, c))
-	if err == nil {
-		fmt.Printf("noeviction: reads of %d keys right, %d deleted, then written again\n", trials, trials)
+	over := f.underLimit(s, c)
+	if over != nil {
+		tellMemory(ctx, c, s.out, "full")
 	}
-	return errors.Join(err, sameEverywhere(ctx, s, c))
+	err = errors.Join(f.grow(ctx), f.read(ctx), f.delete(ctx))
+	if err == nil {
+		n := len(f.some())
+		fmt.Printf("noeviction: growing writes refused, %d keys read right and deleted, half of them written again\n", n)
+	}
+	return errors.Join(over, err, sameEverywhere(ctx, s, c))
 }
 
 type full struct {

@@ -199,7 +199,7 @@ func (w *watch) line(ctx context.Context, rss [nodeCount]int64, since time.Durat
 	}
 	f := figures{gets: w.l.gets.Load(), hits: w.l.hits.Load(), sets: w.l.sets.Load(), evicted: w.last.evicted}
 	if keys > 0 {
-		f.evicted = max(0, w.l.made.Load()-keys)
+		f.evicted = max(f.evicted, w.l.made.Load()-keys) // the status is a little old
 	}
 	m := w.l.mix()
 	rate := func(n int64) float64 { return float64(n) / since.Seconds() }

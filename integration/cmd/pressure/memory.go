@@ -17,10 +17,11 @@ import (
 	"github.com/kvorum/kvorum/integration/proc"
 )
 
-// goHeap is where the Go runtime places its heap on 64-bit systems.
+// The Go runtime places its heap at a random address between these on 64-bit Linux, below the
+// mappings that the system places.
 const (
 	goHeapFrom  = 0xc000000000
-	goHeapTo    = 0xd000000000
+	goHeapTo    = 0x7f0000000000
 	profileTime = 20 * time.Second
 )
 
@@ -104,12 +105,12 @@ func (s *share) add(start uint64, file bool, rss int64, flags []string) {
 	switch {
 	case file:
 		s.files += rss
-	case start >= goHeapFrom && start < goHeapTo:
-		s.goHeap += rss
 	case advised == "hg":
 		s.chunks += rss
 	case advised == "nh":
 		s.pieces += rss
+	case start >= goHeapFrom && start < goHeapTo:
+		s.goHeap += rss
 	default:
 		s.goRest += rss
 	}
