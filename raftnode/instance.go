@@ -51,6 +51,9 @@ type instance struct {
 	}
 	// closing is set before raft shuts down: what is read from raft afterwards proves nothing.
 	closing atomic.Bool
+	// standing is set while raft is told to stand: it forgets its leader a moment before it is a
+	// candidate, and must not look like a replica that was just started.
+	standing atomic.Bool
 	// hasConfig: a configuration was seen; it never goes away.
 	hasConfig atomic.Bool
 	// starting: an entry that opens the term is on its way.

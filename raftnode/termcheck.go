@@ -279,7 +279,7 @@ func (n *Node) ownTerm(group uint32, replica uint64) (a peerAnswer) {
 		if node, _, _ := splitServerID(id); n.link.Gone(node) {
 			a.state = stateOrphaned
 		}
-	} else if in.raft.State() == raft.Candidate {
+	} else if in.standing.Load() || in.raft.State() == raft.Candidate {
 		a.state = stateStanding
 	}
 	if in.closing.Load() {

@@ -21,7 +21,7 @@ const (
 	// standingPatience how long to one that has stood already: its vote must reach the disks.
 	standPatience    = 100 * time.Millisecond
 	standingPatience = 300 * time.Millisecond
-	// answerPatience is how long a majority that agrees waits for the answers of the others.
+	// answerPatience is how long a majority that agrees waits for the others to answer and to agree.
 	answerPatience = 3 * vacancyTick
 )
 
@@ -71,6 +71,8 @@ func (in *instance) succeed(v *vacancy) (again bool) {
 	}
 	ctx, cancel := context.WithTimeout(g.n.ctx, g.n.cfg.Heartbeat)
 	defer cancel()
+	in.standing.Store(true)
+	defer in.standing.Store(false)
 	if err := in.trans.Stand(ctx, leader, hint.Term); err == nil {
 		g.log.Info("standing for election: the leader's process is gone", "leader", hint.Node, "term", hint.Term)
 	}
@@ -115,6 +117,8 @@ func (in *instance) due(v *vacancy, now time.Time) bool {
 			if a.lastLog > lastLog || a.lastLog == lastLog && i < v.place {
 				before++
 			}
+		default:
+			all = false // it has not missed the leader yet, and may be the first in line when it does
 		}
 	}
 	if agree <= len(v.voters)/2 {
