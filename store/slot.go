@@ -5,6 +5,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 )
 
 // Slots is the number of slots of a keyspace, as in Redis Cluster.
@@ -14,26 +15,56 @@ const Slots = 16384
 // a '{' and behind it a '}' with at least one byte between, of the bytes between the first '{' and
 // the first '}' behind it.
 func SlotOf(key []byte) uint16 {
-	var crc uint16
-	t := &crcTables
-	p := key
+	if len(key) < 4 {
+		var crc uint16
+		for _, b := range key {
+			if b == '{' {
+				return taggedSlot(key)
+			}
+			crc = crc<<8 ^ crcTables[0][byte(crc>>8)^b]
+		}
+		return crc % Slots
+	}
+	x, p := head(key)
+	if hasBrace(x) {
+		return taggedSlot(key)
+	}
+	crc := crc8(x)
 	for len(p) >= 8 {
-		// A byte of x is 0 where p has a '{'; y has a bit set if any byte of x is 0.
-		x := binary.LittleEndian.Uint64(p) ^ 0x7b7b7b7b7b7b7b7b
-		if y := (x - 0x0101010101010101) &^ x & 0x8080808080808080; y != 0 {
+		x = binary.LittleEndian.Uint64(p)
+		if hasBrace(x) {
 			return taggedSlot(key)
 		}
-		crc = t[7][byte(crc>>8)^p[0]] ^ t[6][byte(crc)^p[1]] ^ t[5][p[2]] ^ t[4][p[3]] ^
-			t[3][p[4]] ^ t[2][p[5]] ^ t[1][p[6]] ^ t[0][p[7]]
+		crc = crc8(x ^ uint64(bits.ReverseBytes16(crc)))
 		p = p[8:]
 	}
-	for _, b := range p {
-		if b == '{' {
-			return taggedSlot(key)
-		}
-		crc = crc<<8 ^ t[0][byte(crc>>8)^b]
-	}
 	return crc % Slots
+}
+
+// head is the first bytes of a key of at least 4, so many that a multiple of 8 is left, with zero bytes before
+// them, which the CRC does not see. Bytes are in the order of memory, the first in the lowest bits.
+func head(key []byte) (x uint64, rest []byte) {
+	if len(key) < 8 {
+		// The two loads overlap.
+		n := uint(len(key))
+		x = uint64(binary.LittleEndian.Uint32(key))<<(64-8*n) | uint64(binary.LittleEndian.Uint32(key[n-4:]))<<32
+		return x, nil
+	}
+	n := uint(len(key)-1)&7 + 1
+	return binary.LittleEndian.Uint64(key) << (64 - 8*n), key[n:]
+}
+
+// hasBrace tells whether one of eight bytes is a '{': a byte of x is 0 then.
+func hasBrace(x uint64) bool {
+	x ^= 0x7b7b7b7b7b7b7b7b
+	return (x-0x0101010101010101)&^x&0x8080808080808080 != 0
+}
+
+// crc8 is the CRC of eight bytes.
+func crc8(x uint64) uint16 {
+	t := &crcTables
+	return t[7][byte(x)] ^ t[6][byte(x>>8)] ^ t[5][byte(x>>16)] ^ t[4][byte(x>>24)] ^
+		t[3][byte(x>>32)] ^ t[2][byte(x>>40)] ^ t[1][byte(x>>48)] ^ t[0][byte(x>>56)]
 }
 
 // taggedSlot is SlotOf for a key with a '{'.

@@ -56,3 +56,36 @@ func slowCRC(s string) uint16 {
 	}
 	return crc
 }
+
+// Goal: the slot does not depend on how a key is cut into words. Method: keys of every length up to 40, plain and
+// with a brace or a tag at every place, against the rule written down byte by byte.
+func TestSlotOfEveryLength(t *testing.T) {
+	check := func(key string) {
+		hashed := key
+		if open := strings.IndexByte(key, '{'); open >= 0 {
+			if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
+				hashed = key[open+1 : open+1+n]
+			}
+		}
+		if got, want := SlotOf([]byte(key)), slowCRC(hashed)%16384; got != want {
+			t.Errorf("SlotOf(%q) = %d, want %d", key, got, want)
+		}
+	}
+	for n := range 41 {
+		p := make([]byte, n)
+		for i := range p {
+			p[i] = byte(i*37 + n*11)
+			if p[i] == '{' || p[i] == '}' {
+				p[i]++
+			}
+		}
+		key := string(p)
+		check(key)
+		for at := range n {
+			check(key[:at] + "{" + key[at+1:])
+			for end := at + 1; end < n; end++ {
+				check(key[:at] + "{" + key[at+1:end] + "}" + key[end+1:])
+			}
+		}
+	}
+}
