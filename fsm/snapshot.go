@@ -102,7 +102,7 @@ func (m *Machine) verify(r io.ReadSeeker) (*shellState, snapshots.Header, error)
 	}
 	var shell *shellState
 	for {
-		s, err := sr.Next()
+		s, err := sr.Skim(func(kind uint8) bool { return kind == SectionShell })
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -126,7 +126,7 @@ func (m *Machine) verify(r io.ReadSeeker) (*shellState, snapshots.Header, error)
 
 // load takes the state over from a verified stream. The clock is set before readers are let in.
 func (m *Machine) load(r io.Reader, shell *shellState) error {
-	sr, err := snapshots.NewReader(r)
+	sr, err := snapshots.NewVerifiedReader(r)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ const (
 	DefaultSegmentBytes     = 16 << 20
 	DefaultLogTailBytes     = 64 << 20
 	DefaultSnapshotLogBytes = 64 << 20
+	DefaultSnapshotRate     = 64 << 20
 	DefaultSnapshotRetain   = 2
 	DefaultDiskReserve      = 256 << 20
 
@@ -65,6 +66,8 @@ type Config struct {
 	// SnapshotLogBytes is how much log a group writes before the node takes its next snapshot; a
 	// group whose last snapshot is larger waits for as many bytes as that.
 	SnapshotLogBytes int64
+	// SnapshotRate is how many bytes of snapshots the node writes a second, 0 for as many as it can.
+	SnapshotRate int64
 	// SnapshotRetain is how many snapshots a group keeps, at least 2.
 	SnapshotRetain int
 	// DiskReserve is the free space, in bytes, below which the node counts as low on disk.
@@ -91,6 +94,7 @@ func DefaultConfig() Config {
 		SegmentBytes:     DefaultSegmentBytes,
 		LogTailBytes:     DefaultLogTailBytes,
 		SnapshotLogBytes: DefaultSnapshotLogBytes,
+		SnapshotRate:     DefaultSnapshotRate,
 		SnapshotRetain:   DefaultSnapshotRetain,
 		DiskReserve:      DefaultDiskReserve,
 	}
@@ -114,6 +118,7 @@ func (c *Config) Validate() error {
 		"entry limits must be positive and no larger than the limit of one sub-batch")
 	check(c.QueueBytes > 0 && c.MaxQueuedSubs > 0, "queue limits must be positive")
 	check(c.SegmentBytes > 0 && c.SnapshotLogBytes > 0 && c.LogTailBytes > 0, "segment, snapshot and tail sizes must be positive")
+	check(c.SnapshotRate >= 0, "snapshot rate is negative")
 	check(c.SnapshotRetain >= 2, "at least 2 snapshots must be kept")
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("raftnode: config: %w", err)
@@ -164,8 +169,11 @@ type Machine interface {
 	Clock() int64
 	// NextDeadline is when the next key is due, in ms; 0 when none is.
 	NextDeadline() int64
+	// GrowthBound is the most that an entry of these Subs may add to the state as it is now, 0 while
+	// nobody may be evicted.
+	GrowthBound(subs []*fsm.Sub) int64
 	// PlanEvictions names victims for an entry: growth is what outstanding entries, this one
-	// included, will add, less what they evict.
+	// included, will add. Those named before count as gone.
 	PlanEvictions(growth int64) []fsm.Victim
 	// Sessions lists the open sessions.
 	Sessions() []uint64

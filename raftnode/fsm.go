@@ -182,7 +182,8 @@ func (f *frozen) Persist(sink raft.SnapshotSink) error {
 		return fmt.Errorf("raftnode: persist: the state is at %d, raft has handed over entries up to %d", at, s.index)
 	}
 	s.own = true
-	if _, err := f.view.WriteTo(s); err != nil {
+	paced := &pacedSink{snapSink: s, pacer: &f.a.g.n.pacer, last: monotonic()}
+	if _, err := f.view.WriteTo(paced); err != nil {
 		return fmt.Errorf("raftnode: persist: %w", err)
 	}
 	return nil // raft closes the sink

@@ -142,6 +142,7 @@ func (g *Group) open(record catalogRecord) error {
 	if err != nil {
 		return err
 	}
+	dir.Pause(func() bool { return g.pause(removePause) })
 	g.snaps = &snapStore{g: g, dir: dir}
 	if err := g.snaps.load(); err != nil {
 		return err

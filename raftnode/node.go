@@ -82,6 +82,7 @@ type Node struct {
 	table atomic.Pointer[groupTable]
 	// snapSlot is held by the one snapshot under way; snapKick wakes the schedule.
 	snapSlot, snapKick chan struct{}
+	pacer              pacer
 	reserve            diskReserve
 	upper              atomic.Pointer[Handler]
 
@@ -108,6 +109,7 @@ func Open(h *host.Host, cfg Config) (*Node, error) {
 		h: h, cfg: cfg, log: cfg.Logger, opened: monotonic(),
 		budget:   budget{limit: cfg.QueueBytes},
 		snapSlot: make(chan struct{}, 1), snapKick: make(chan struct{}, 1),
+		pacer: pacer{rate: cfg.SnapshotRate},
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.mu.busy = make(map[uint32]bool)

@@ -79,6 +79,20 @@ func (in *instance) succeed(v *vacancy) (again bool) {
 	return true
 }
 
+// standAlone makes the only voter of a group its leader at once, where raft would wait for one to two
+// heartbeat timeouts for a leader to show.
+func (in *instance) standAlone() {
+	if voters, place := in.succession(); len(voters) != 1 || place != 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(in.g.n.ctx, in.g.n.cfg.Heartbeat)
+	defer cancel()
+	// Without it raft's timer does the same.
+	if err := in.trans.StandAlone(ctx, in.raft.CurrentTerm()); err != nil {
+		in.g.log.Debug("the only voter waits for raft's timer", "error", err)
+	}
+}
+
 // succession lists the voters by id, rotated by group, so that one node does not inherit all groups.
 func (in *instance) succession() (voters []raft.Server, place int) {
 	voters = slices.DeleteFunc(slices.Clone(in.servers()), func(s raft.Server) bool { return s.Suffrage != raft.Voter })

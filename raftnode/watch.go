@@ -41,6 +41,7 @@ func (in *instance) watch() {
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	var w watched
+	in.standAlone()
 	for {
 		if in.observe(&w) {
 			retry.Reset(startRetry)

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/kvorum/kvorum/internal/host"
@@ -21,7 +22,7 @@ const (
 	DefaultRetain = 2
 	// SyncEvery is how many bytes are written between two syncs of a file in the making, so that no
 	// sync is long and the log's own syncs do not queue behind a whole snapshot.
-	SyncEvery = 8 << 20
+	SyncEvery = 1 << 20
 
 	suffixFile = ".snap"
 	suffixTemp = ".tmp"
@@ -37,6 +38,11 @@ type Dir struct {
 	// turn holds one token: commits take turns. It is a channel because a turn lasts over waits for
 	// the disk.
 	turn chan struct{}
+	// pause is nil or called between two pieces of a snapshot that is removed (host.RemoveGently).
+	pause func() bool
+	// mu guards readers: the open readers of a snapshot, by id.
+	mu      sync.Mutex
+	readers map[string]int
 }
 
 // OpenDir makes or opens a folder, removes what unfinished writes left and all but the newest
@@ -45,7 +51,7 @@ func OpenDir(fs host.FS, dir string, retain int) (*Dir, error) {
 	if retain <= 0 {
 		retain = DefaultRetain
 	}
-	d := &Dir{fs: fs, dir: dir, retain: retain, turn: make(chan struct{}, 1)}
+	d := &Dir{fs: fs, dir: dir, retain: retain, turn: make(chan struct{}, 1), readers: make(map[string]int)}
 	var last uint32
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("snapshots: open: %w", err)
@@ -65,11 +71,16 @@ func OpenDir(fs host.FS, dir string, retain int) (*Dir, error) {
 		}
 	}
 	d.number.Store(last)
-	if err := d.prune(); err != nil {
+	old, err := d.prune()
+	if err != nil {
 		return nil, err
 	}
-	return d, nil
+	return d, d.remove(old)
 }
+
+// Pause makes the folder remove old snapshots piece by piece, with a call of pause behind each piece, as
+// host.RemoveGently does. It is set before the first Commit.
+func (d *Dir) Pause(pause func() bool) { d.pause = pause }
 
 func formatID(term, index uint64, number uint32) string {
 	return fmt.Sprintf("%016x-%016x-%08x", term, index, number)
@@ -137,11 +148,25 @@ func (d *Dir) open(id string) (f host.File, m Meta, start int64, sum uint32, err
 // Open returns a snapshot's stream. The reader ends in ErrCorrupt in place of io.EOF when it did
 // not return the bytes written; it stays good when the snapshot is removed meanwhile.
 func (d *Dir) Open(id string) (Meta, io.ReadSeekCloser, error) {
+	d.mu.Lock()
+	d.readers[id]++
+	d.mu.Unlock()
 	f, m, start, sum, err := d.open(id)
 	if err != nil {
+		d.leave(id)
 		return Meta{}, nil, fmt.Errorf("snapshots: open: %w", err)
 	}
-	return m, &streamReader{f: f, start: start, end: start + m.Size, next: start, from: start, want: sum}, nil
+	left := sync.OnceFunc(func() { d.leave(id) })
+	return m, &streamReader{f: f, left: left, start: start, end: start + m.Size, next: start, from: start, want: sum}, nil
+}
+
+// leave ends a reader.
+func (d *Dir) leave(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.readers[id]--; d.readers[id] == 0 {
+		delete(d.readers, id)
+	}
 }
 
 // Verify reads a whole snapshot and returns ErrCorrupt, wrapped with the place, if its bytes are
@@ -177,18 +202,59 @@ func (d *Dir) Inspect(id string) (Meta, Info, error) {
 	return m, info, nil
 }
 
-// prune removes all complete snapshots but the newest. Called by OpenDir or in a turn.
-func (d *Dir) prune() error {
+// prune takes all complete snapshots but the newest out of the list, and returns the names their files
+// have then. Called by OpenDir or in a turn.
+func (d *Dir) prune() (old []string, err error) {
 	list, err := d.List()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, m := range list[min(d.retain, len(list)):] {
-		if err := d.fs.Remove(d.name(m.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		name, err := d.delist(m.ID)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return old, fmt.Errorf("snapshots: remove old: %w", err)
+		}
+		if name != "" {
+			old = append(old, name)
+		}
+	}
+	return old, nil
+}
+
+// delist renames a snapshot to what an unfinished one is called, so that no crash brings a part of it back. One
+// that is being read is removed at once instead: its bytes stay as long as they are read.
+func (d *Dir) delist(id string) (name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pause == nil || d.readers[id] > 0 {
+		return "", d.fs.Remove(d.name(id))
+	}
+	name = path.Join(d.dir, id+suffixTemp)
+	return name, d.fs.Rename(d.name(id), name)
+}
+
+// remove removes what prune returned.
+func (d *Dir) remove(old []string) error {
+	if len(old) == 0 {
+		return nil
+	}
+	pause := d.pause
+	if err := d.fs.SyncDir(d.dir); err != nil {
+		pause = nil // the old names may come back
+	}
+	for _, name := range old {
+		if err := removeGently(d.fs, name, pause); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("snapshots: remove old: %w", err)
 		}
 	}
 	return nil
+}
+
+func removeGently(fs host.FS, name string, pause func() bool) error {
+	if pause == nil {
+		return fs.Remove(name)
+	}
+	return host.RemoveGently(fs, name, pause)
 }
 
 // Pending is a snapshot in the making. It ends in Commit or Abort.
@@ -265,17 +331,27 @@ func (p *Pending) Commit() error {
 	if err := p.f.Close(); err != nil {
 		return errors.Join(fmt.Errorf("snapshots: commit: close: %w", err), p.discard())
 	}
+	old, err := p.appear()
+	if err != nil {
+		return err
+	}
+	// The snapshot stands. Old ones that cannot be removed now go with the next Commit or OpenDir.
+	_ = p.d.remove(old)
+	return nil
+}
+
+// appear gives the file its name, and returns what prune does.
+func (p *Pending) appear() (old []string, err error) {
 	p.d.turn <- struct{}{}
 	defer func() { <-p.d.turn }()
 	if err := p.d.fs.Rename(p.temp(), p.d.name(p.id)); err != nil {
-		return errors.Join(fmt.Errorf("snapshots: commit: rename: %w", err), p.discard())
+		return nil, errors.Join(fmt.Errorf("snapshots: commit: rename: %w", err), p.discard())
 	}
 	if err := p.d.fs.SyncDir(p.d.dir); err != nil {
-		return fmt.Errorf("snapshots: commit: sync folder: %w", err)
+		return nil, fmt.Errorf("snapshots: commit: sync folder: %w", err)
 	}
-	// The snapshot stands. Old ones that cannot be removed now go with the next Commit or OpenDir.
-	_ = p.d.prune()
-	return nil
+	old, _ = p.d.prune()
+	return old, nil
 }
 
 // Abort removes what was written. After the end it does nothing.

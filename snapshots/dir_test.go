@@ -382,6 +382,58 @@ func TestDirFullDisk(t *testing.T) {
 }
 
 // Goal: a Pending ends once; an aborted one leaves nothing; long writes are synced on the way.
+// Goal: old snapshots go piece by piece, readers keep what they read, and a crash on the way brings nothing
+// back. Method: a large old snapshot, read or not, and a look at the folder from within the pauses.
+func TestOldOnesGoGently(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 3*host.RemoveStep/16)
+	for _, read := range []bool{false, true} {
+		t.Run(fmt.Sprint("read=", read), func(t *testing.T) {
+			mem := host.NewMemFS(1)
+			fs := mem.FS()
+			d := openDir(t, fs, 1)
+			old := save(t, d, metaAt(1), content)
+			pauses := 0
+			d.Pause(func() bool {
+				pauses++
+				if got := ids(t, d); len(got) != 1 || got[0] == old {
+					t.Errorf("pause %d: %v", pauses, got)
+				}
+				if pauses == 2 {
+					mem.Crash(host.CrashPolicy{})
+				}
+				return true
+			})
+			var r io.ReadCloser
+			if read {
+				var err error
+				if _, r, err = d.Open(old); err != nil {
+					t.Fatal(err)
+				}
+			}
+			next := save(t, d, metaAt(2), nil)
+			if read {
+				if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, content) || pauses != 0 {
+					t.Errorf("%d bytes, %v, %d pauses", len(got), err, pauses)
+				}
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if pauses != 2 {
+				t.Errorf("%d pauses", pauses)
+			}
+			again := openDir(t, mem.FS(), 2)
+			if got := ids(t, again); len(got) != 1 || got[0] != next {
+				t.Errorf("after a crash: %v", got)
+			}
+			if names, _ := mem.FS().ReadDir(folder); len(names) != 1 {
+				t.Errorf("left behind: %v", names)
+			}
+		})
+	}
+}
+
 func TestPending(t *testing.T) {
 	mem := host.NewMemFS(1)
 	d := openDir(t, mem.FS(), 2)

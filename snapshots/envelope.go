@@ -145,8 +145,9 @@ func appendTrailer(dst []byte, size int64, sum uint32) []byte {
 // streamReader reads the stream in a file and checks it at its end.
 type streamReader struct {
 	f          host.File
-	start, end int64 // of the stream in the file
-	next       int64 // offset in the file
+	left       func() // tells the folder that the reader is closed
+	start, end int64  // of the stream in the file
+	next       int64  // offset in the file
 	want       uint32
 	sum        uint32 // of [from, next)
 	from       int64
@@ -197,4 +198,7 @@ func (r *streamReader) Seek(offset int64, whence int) (int64, error) {
 }
 
 // Close closes the file.
-func (r *streamReader) Close() error { return r.f.Close() }
+func (r *streamReader) Close() error {
+	defer r.left()
+	return r.f.Close()
+}

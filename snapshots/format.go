@@ -13,7 +13,7 @@ const (
 	streamVersion = 1
 
 	// BlockSize is how many bytes a Writer packs into a block.
-	BlockSize = 256 << 10
+	BlockSize = 64 << 10
 	// MaxBlock bounds a block, packed or not, and with it what a Reader allocates at once.
 	MaxBlock = 1 << 20
 	// MaxSection bounds a section's data.

@@ -29,12 +29,14 @@ type Reader struct {
 	r      io.Reader
 	header Header
 	zstd   *zstd.Decoder
-	digest hash.Hash
-	off    int64 // bytes read from r
+	digest hash.Hash // nil: the stream was verified before
+	off    int64     // bytes read from r
 	frame  []byte
 	block  []byte // unpacked
 	at     int    // next byte of block
 	data   []byte // of the section handed out
+	// wanted is set during Skim.
+	wanted func(kind uint8) bool
 	info   Info
 	err    error
 }
@@ -63,6 +65,17 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, fmt.Errorf("snapshots: read: %w", err)
 	}
 	sr.info.Header = sr.header
+	return sr, nil
+}
+
+// NewVerifiedReader is NewReader for a stream that was read to its end a moment ago. Its checksums are
+// checked again, its digest is not taken again.
+func NewVerifiedReader(r io.Reader) (*Reader, error) {
+	sr, err := NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	sr.digest = nil
 	return sr, nil
 }
 
@@ -131,6 +144,14 @@ func (r *Reader) Next() (Section, error) {
 	return s, err
 }
 
+// Skim is Next for a caller who wants the data of some kinds only: the others are checked, and their
+// Data is nil.
+func (r *Reader) Skim(wanted func(kind uint8) bool) (Section, error) {
+	r.wanted = wanted
+	defer func() { r.wanted = nil }()
+	return r.Next()
+}
+
 func (r *Reader) next() (Section, error) {
 	if r.at == len(r.block) {
 		if err := r.nextBlock(); err != nil {
@@ -138,7 +159,7 @@ func (r *Reader) next() (Section, error) {
 		}
 	}
 	var err error
-	if r.data, err = r.take(r.data[:0], sectionHead); err != nil {
+	if r.data, err = r.take(r.data[:0], sectionHead, true); err != nil {
 		return Section{}, err
 	}
 	s := Section{Kind: r.data[0], ID: binary.LittleEndian.Uint32(r.data[1:])}
@@ -146,16 +167,21 @@ func (r *Reader) next() (Section, error) {
 	if n > MaxSection {
 		return Section{}, r.corrupt("length of a section")
 	}
-	if r.data, err = r.take(r.data[:0], int64(n)); err != nil {
+	if r.wanted != nil && !r.wanted(s.Kind) {
+		_, err = r.take(nil, int64(n), false)
+	} else {
+		r.data, err = r.take(r.data[:0], int64(n), true)
+		s.Data = r.data
+	}
+	if err != nil {
 		return Section{}, err
 	}
-	s.Data = r.data
 	r.info.Sections++
 	return s, nil
 }
 
-// take appends n unpacked bytes to dst.
-func (r *Reader) take(dst []byte, n int64) ([]byte, error) {
+// take passes over n unpacked bytes, and appends them to dst if they are to be kept.
+func (r *Reader) take(dst []byte, n int64, keep bool) ([]byte, error) {
 	for n > 0 {
 		if r.at == len(r.block) {
 			err := r.nextBlock()
@@ -167,7 +193,9 @@ func (r *Reader) take(dst []byte, n int64) ([]byte, error) {
 			}
 		}
 		k := min(n, int64(len(r.block)-r.at))
-		dst = append(dst, r.block[r.at:r.at+int(k)]...)
+		if keep {
+			dst = append(dst, r.block[r.at:r.at+int(k)]...)
+		}
 		r.at += int(k)
 		n -= k
 	}
@@ -201,7 +229,9 @@ func (r *Reader) nextBlock() error {
 	if binary.LittleEndian.Uint32(frame[frameHead+n:]) != crc(content) {
 		return r.corrupt("checksum of a block")
 	}
-	_, _ = r.digest.Write(frame)
+	if r.digest != nil {
+		_, _ = r.digest.Write(frame)
+	}
 	r.info.Blocks++
 	r.info.Bytes += uint64(raw)
 	return r.unpack(codec, content, int(raw))
@@ -244,7 +274,11 @@ func (r *Reader) footer(head []byte) error {
 	if binary.LittleEndian.Uint32(f[64:]) != crc(f[:64]) || !zero(f[1:8]) {
 		return r.corrupt("checksum of the footer")
 	}
-	copy(r.info.Digest[:], r.digest.Sum(nil))
+	if r.digest != nil {
+		copy(r.info.Digest[:], r.digest.Sum(nil))
+	} else {
+		copy(r.info.Digest[:], f[32:])
+	}
 	if binary.LittleEndian.Uint64(f[8:]) != r.info.Sections ||
 		binary.LittleEndian.Uint64(f[16:]) != r.info.Blocks ||
 		binary.LittleEndian.Uint64(f[24:]) != r.info.Bytes ||

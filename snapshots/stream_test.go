@@ -415,3 +415,79 @@ func FuzzSections(f *testing.F) {
 		}
 	})
 }
+
+// Goal: blocks that do not compress are soon not tried any more, and those that do are packed as soon as
+// they come again. Method: the sizes of streams of one, the other, and both by turns.
+func TestPackingGivesUpForAWhile(t *testing.T) {
+	const blocks = 200
+	size := func(content []byte) float64 {
+		return float64(len(stream(t, Header{}, []part{{1, 1, content}}))) / float64(len(content))
+	}
+	plain, text := noise(blocks*BlockSize, 1), bytes.Repeat([]byte("compressible "), blocks*BlockSize/13)
+	if f := size(plain); f > 1.001 {
+		t.Errorf("noise becomes %.3f times as long", f)
+	}
+	if f := size(text); f > 0.01 {
+		t.Errorf("text becomes %.3f times as long", f)
+	}
+	if f := size(append(bytes.Clone(plain), text...)); f > 0.5+float64(maxSkip)/blocks/2+0.01 {
+		t.Errorf("noise before text becomes %.3f times as long", f)
+	}
+	var buf bytes.Buffer
+	w, err := NewWriter(&buf, Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for at := 0; at < len(plain); at += BlockSize {
+		w.fill(plain[at : at+BlockSize])
+		if w.skip == w.skipNext {
+			tried++
+		}
+	}
+	if tried < 2 || tried > 4+blocks/maxSkip {
+		t.Errorf("%d of %d blocks were tried", tried, blocks)
+	}
+}
+
+// Goal: Skim and a verified reader find the same damage as a whole read, but for what only the digest tells.
+// Method: each byte of a small stream changed in turn.
+func TestSkimAndVerifiedReaders(t *testing.T) {
+	data := stream(t, fullHeader(), []part{{1, 0, []byte("shell")}, {9, 4, noise(300, 2)}, {9, 5, make([]byte, 3000)}})
+	skim := func(p []byte, open func(io.Reader) (*Reader, error)) (kept int, err error) {
+		r, err := open(bytes.NewReader(p))
+		if err != nil {
+			return 0, err
+		}
+		for {
+			s, err := r.Skim(func(kind uint8) bool { return kind == 1 })
+			if err != nil {
+				if errors.Is(err, io.EOF) {
+					err = nil
+				}
+				return kept, err
+			}
+			if (s.Kind == 1) != (s.Data != nil) {
+				t.Fatalf("kind %d has %d bytes", s.Kind, len(s.Data))
+			}
+			kept += len(s.Data)
+		}
+	}
+	for _, open := range []func(io.Reader) (*Reader, error){NewReader, NewVerifiedReader} {
+		if kept, err := skim(data, open); kept != len("shell") || err != nil {
+			t.Fatalf("%d bytes, %v", kept, err)
+		}
+		for i := range data {
+			bad := bytes.Clone(data)
+			bad[i] ^= 1
+			if _, err := skim(bad, open); err == nil {
+				t.Errorf("byte %d changed and nobody noticed", i)
+			}
+		}
+	}
+	forged := stream(t, fullHeader(), []part{{1, 0, []byte("shell")}, {9, 4, noise(300, 3)}, {9, 5, make([]byte, 3000)}})
+	copy(forged[len(forged)-footerSize:], data[len(data)-footerSize:])
+	if _, err := skim(forged, NewReader); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("another stream's footer: %v", err)
+	}
+}

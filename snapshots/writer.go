@@ -12,6 +12,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+const (
+	// leastGain is the part of a block by which compression must shrink it: a fifth.
+	leastGain = 5
+	// maxSkip bounds the blocks that are stored untried, 2 MiB of them.
+	maxSkip = 31
+)
+
 // Writer writes a stream. Its memory is two blocks and the compressor's, whatever it writes.
 type Writer struct {
 	w        io.Writer
@@ -22,6 +29,9 @@ type Writer struct {
 	sections uint64
 	blocks   uint64
 	bytes    uint64 // unpacked
+	// skip is how many blocks are stored next without an attempt to compress them; skipNext grows with
+	// each attempt in a row that did not pay.
+	skip, skipNext int
 	// err is the first error, or ErrFinished after Close.
 	err error
 }
@@ -92,9 +102,8 @@ func (w *Writer) flush() {
 	}
 	const head = frameHead
 	w.frame = append(w.frame[:0], make([]byte, head)...)
-	w.frame = w.zstd.EncodeAll(w.raw, w.frame)
 	codec := byte(codecZstd)
-	if len(w.frame)-head >= len(w.raw) {
+	if !w.pack(head) {
 		codec = codecStored
 		w.frame = append(w.frame[:head], w.raw...)
 	}
@@ -108,6 +117,24 @@ func (w *Writer) flush() {
 	w.blocks++
 	w.bytes += uint64(len(w.raw))
 	w.raw = w.raw[:0]
+}
+
+// pack appends the block being filled to the frame, compressed, and tells whether that is worth its while.
+// Where it is not, the blocks that follow are likely to be the same: they are not even tried, twice as many each time.
+func (w *Writer) pack(head int) bool {
+	if w.skip > 0 {
+		w.skip--
+		return false
+	}
+	w.frame = w.zstd.EncodeAll(w.raw, w.frame)
+	saved := len(w.raw) - (len(w.frame) - head)
+	if saved >= len(w.raw)/leastGain {
+		w.skipNext = 0
+		return true
+	}
+	w.skipNext = min(2*w.skipNext+1, maxSkip)
+	w.skip = w.skipNext
+	return false
 }
 
 // Close writes the footer, without which the stream is no snapshot. It does not close the writer

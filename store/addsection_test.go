@@ -127,7 +127,7 @@ func TestAddSection(t *testing.T) {
 }
 
 // Goal: a piece that is refused changes nothing. Method: every bit flipped and every cut of a piece,
-// onto a slot that holds some of its keys.
+// onto a slot that holds some of its keys; a load finds the same.
 func TestAddSectionDamage(t *testing.T) {
 	from := New(Config{HashKey: testHashKey})
 	slot := sampleSlot(from)
@@ -143,6 +143,10 @@ func TestAddSectionDamage(t *testing.T) {
 	try := func(what string, bad []byte) {
 		t.Helper()
 		err := s.AddSection(slot, bad)
+		loading := New(Config{HashKey: testHashKey})
+		if other := loading.LoadSection(slot, bad); (other == nil) != (err == nil) {
+			t.Fatalf("%s: %v when added, %v when loaded", what, err, other)
+		}
 		if err == nil {
 			s = fresh() // a sound section of another content
 			return

@@ -15,6 +15,16 @@ import (
 // collection whose earlier piece it contradicts. What it allocates is bounded by a small multiple
 // of len(data). Needs the slot's write lock.
 func (s *Store) AddSection(slot uint16, data []byte) error {
+	return s.addSection(slot, data, true)
+}
+
+// LoadSection is AddSection for a store that is of no use after an error, as in a restore: the slot may be left with
+// a part of the section. It is faster: strings are read once.
+func (s *Store) LoadSection(slot uint16, data []byte) error {
+	return s.addSection(slot, data, false)
+}
+
+func (s *Store) addSection(slot uint16, data []byte, whole bool) error {
 	c := &cursor{p: data}
 	if v := c.u8("version"); c.err == nil && v != sectionVersion {
 		c.fail(ErrSectionVersion, "version")
@@ -22,15 +32,23 @@ func (s *Store) AddSection(slot uint16, data []byte) error {
 	removed := c.uv("removed")
 	var tokens tokenSet
 	c.tokens(&tokens)
-	check := *c
-	for first := true; check.err == nil && check.left() > 0; first = false {
-		s.checkEntry(slot, &check, first)
+	if whole {
+		check := *c
+		for first := true; check.err == nil && check.left() > 0; first = false {
+			s.checkEntry(slot, &check, first)
+		}
+		c.err = check.err
 	}
-	if c.err = check.err; c.err == nil {
+	if c.err == nil {
 		t := s.writable(slot)
 		t.removed = max(t.removed, removed)
 		s.addTokens(slot, t, &tokens)
-		for c.err == nil && c.left() > 0 {
+		for first := true; c.err == nil && c.left() > 0; first = false {
+			if !whole && Type(c.p[c.off]) != TypeString {
+				check := *c
+				s.checkEntry(slot, &check, first)
+				c.err = check.err
+			}
 			s.addEntry(slot, c)
 		}
 	}
@@ -226,11 +244,18 @@ func (s *Store) checkEntry(slot uint16, c *cursor, first bool) {
 
 var errEmpty = errors.New("empty collection")
 
-// addEntry adds one entry, which checkEntry has passed.
+// addEntry adds one entry.
 func (s *Store) addEntry(slot uint16, c *cursor) {
 	h := c.head(slot)
+	var value []byte
 	if h.typ == TypeString {
-		s.SetString(slot, h.key, c.bytes("string"), h.m)
+		value = c.bytes("string")
+	}
+	if c.err != nil {
+		return
+	}
+	if h.typ == TypeString {
+		s.SetString(slot, h.key, value, h.m)
 	} else if s.addItems(slot, c, &h); c.err != nil {
 		return
 	}

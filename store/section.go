@@ -46,6 +46,8 @@ type sectionWriter struct {
 	buf  []byte
 	// begun: buf has a head.
 	begun bool
+	// warmth means nothing; adding to it keeps the loads of warm.
+	warmth uint64
 }
 
 // emptyHead is the head of a slot that holds no more than entries.
@@ -84,6 +86,9 @@ func (w *sectionWriter) end() error {
 
 func (w *sectionWriter) piece(p *piece) error {
 	for i, word := range p.words {
+		if i%WarmMax == 0 {
+			w.warm(p.words[i:min(i+WarmMax, len(p.words))])
+		}
 		var due int64
 		if p.due != nil {
 			due = p.due[i]
@@ -93,6 +98,21 @@ func (w *sectionWriter) piece(p *piece) error {
 		}
 	}
 	return nil
+}
+
+// warm reads some nodes that are to be written next, as Warm does: nodes of neighbouring words are
+// anywhere in memory.
+func (w *sectionWriter) warm(words []uint64) {
+	var ends [WarmMax]int
+	for i, word := range words {
+		_, _, ends[i] = node(w.s.arena.Bytes(refOf(word))).span()
+	}
+	for i, word := range words {
+		n := w.s.arena.Bytes(refOf(word))
+		for at := shortHeader; at < min(ends[i], warmBytes); at += cacheLine {
+			w.warmth += uint64(n[at])
+		}
+	}
 }
 
 func (w *sectionWriter) entry(n node, due int64) error {

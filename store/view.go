@@ -29,6 +29,9 @@ type View struct {
 	sparse map[uint16]*frozen
 	closed bool
 	broken atomic.Bool
+	// buf and room are kept from section to section.
+	buf  []byte
+	room []piece
 }
 
 // frozen is one slot of a view, guarded by the slot's lock.
@@ -250,12 +253,14 @@ func (v *View) Section(slot uint16, add func(data []byte) error) error {
 		v.finish(f)
 		v.s.Unlock(slot)
 	}()
-	w := sectionWriter{s: v.s, head: head, add: add}
-	pieces := make([]piece, 0, piecesAtOnce)
+	w := sectionWriter{s: v.s, head: head, add: add, buf: v.buf[:0]}
+	defer func() { v.buf = w.buf }()
+	pieces := v.room
 	for from, more := uint64(0), true; more; {
 		if pieces, from, more, err = v.pieces(slot, f, from, pieces[:0]); err != nil {
 			return fmt.Errorf("store: view of slot %d: %w", slot, err)
 		}
+		v.room = pieces
 		for i := range pieces {
 			if err := w.piece(&pieces[i]); err != nil {
 				return err

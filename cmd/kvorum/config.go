@@ -47,13 +47,14 @@ type config struct {
 	MaxValue        size
 	MaxConnections  int
 
-	LogStore    string
-	SegmentSize size
-	LogTail     size
-	SnapshotLog size
-	DiskReserve size
-	Heartbeat   time.Duration
-	Timeout     time.Duration
+	LogStore     string
+	SegmentSize  size
+	LogTail      size
+	SnapshotLog  size
+	SnapshotRate size
+	DiskReserve  size
+	Heartbeat    time.Duration
+	Timeout      time.Duration
 
 	LogLevel  string
 	LogFormat string
@@ -71,7 +72,7 @@ func defaults() config {
 		Data: "kvorum-data", Bind: "127.0.0.1", Port: 7400,
 		Groups: defaultGroups(), Replicas: 3,
 		MaxMemoryPolicy: "noeviction", MaxKey: 64 << 10, MaxValue: 16 << 20, MaxConnections: 10000,
-		LogStore: "wal", SegmentSize: 64 << 20, LogTail: 64 << 20, SnapshotLog: 256 << 20, DiskReserve: 64 << 20,
+		LogStore: "wal", SegmentSize: 64 << 20, LogTail: 64 << 20, SnapshotLog: 256 << 20, SnapshotRate: 64 << 20, DiskReserve: 64 << 20,
 		Heartbeat: 400 * time.Millisecond, Timeout: 5 * time.Second,
 		LogLevel: "info", LogFormat: "text",
 	}
@@ -135,6 +136,7 @@ func options() []option {
 		{"segment-size", "size of a log segment file", bytesize(func(c *config) *size { return &c.SegmentSize })},
 		{"log-tail", "memory for the newest log entries, over all groups of the node; none has less than 1MiB", bytesize(func(c *config) *size { return &c.LogTail })},
 		{"snapshot-log", "log bytes of a group after which it is snapshotted", bytesize(func(c *config) *size { return &c.SnapshotLog })},
+		{"snapshot-rate", "bytes of snapshots written a second; 0 is as fast as possible, and felt", bytesize(func(c *config) *size { return &c.SnapshotRate })},
 		{"disk-reserve", "free space below which growing writes are refused", bytesize(func(c *config) *size { return &c.DiskReserve })},
 		{"heartbeat", "time without a leader's sign of life after which a follower stands for election", span(func(c *config) *time.Duration { return &c.Heartbeat })},
 		{"timeout", "time a request may wait for its group when the client names none", span(func(c *config) *time.Duration { return &c.Timeout })},

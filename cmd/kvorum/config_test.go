@@ -71,7 +71,7 @@ func sample() map[string]string {
 		"peer-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "native-addr": "off", "insecure": "true", "init": "true",
 		"join": "127.0.0.1:7400", "if-new": "true", "groups": "5", "replicas": "5", "maxmemory": "1MiB",
 		"maxmemory-policy": "allkeys-lru", "max-key": "1KiB", "max-value": "2KiB", "max-connections": "7", "log-store": "bolt",
-		"segment-size": "1MiB", "log-tail": "2MiB", "snapshot-log": "3MiB", "disk-reserve": "0", "heartbeat": "300ms", "timeout": "3s",
+		"segment-size": "1MiB", "log-tail": "2MiB", "snapshot-log": "3MiB", "snapshot-rate": "4MiB", "disk-reserve": "0", "heartbeat": "300ms", "timeout": "3s",
 		"log-level": "debug", "log-format": "json",
 	}
 }

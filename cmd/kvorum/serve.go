@@ -254,7 +254,7 @@ func (c *config) raftConfig(log *slog.Logger, stop context.CancelCauseFunc) raft
 	}
 	rc.LogStore, rc.Heartbeat = c.LogStore, c.Heartbeat
 	rc.SegmentBytes, rc.LogTailBytes = int(c.SegmentSize), int64(c.LogTail)
-	rc.SnapshotLogBytes, rc.DiskReserve = int64(c.SnapshotLog), uint64(c.DiskReserve)
+	rc.SnapshotLogBytes, rc.SnapshotRate, rc.DiskReserve = int64(c.SnapshotLog), int64(c.SnapshotRate), uint64(c.DiskReserve)
 	rc.Logger = log
 	rc.Events.Fatal = fatal(stop)
 	return rc

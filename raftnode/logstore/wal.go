@@ -57,7 +57,7 @@ func OpenWAL(fs host.FS, dir string, opts Options) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walLog{opts: opts, dir: dir, fs: &walFS{fs: fs, dir: dir, reserve: int64(opts.SegmentBytes), open: make(map[*walFile]bool)}}
+	w := &walLog{opts: opts, dir: dir, fs: &walFS{fs: fs, dir: dir, reserve: int64(opts.SegmentBytes), open: make(map[*walFile]bool), closing: make(chan struct{})}}
 	if err := w.open(fs); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,8 @@ func OpenWAL(fs host.FS, dir string, opts Options) (Store, error) {
 		_ = w.close()
 		return nil, err
 	}
-	w.report = s.poisonWith
+	w.report, w.fs.report = s.poisonWith, s.poisonWith
+	w.fs.sweep()
 	return s, nil
 }
 
@@ -85,9 +86,6 @@ func (w *walLog) open(fs host.FS) error {
 	w.filer = newWalFiler(w)
 	if err = w.prepare(ids); err == nil {
 		w.cur, err = w.openWAL()
-	}
-	if err == nil {
-		err = w.fs.sweep()
 	}
 	if err != nil {
 		_ = w.close()
@@ -209,7 +207,8 @@ func (w *walLog) append(logs []*raft.Log) error {
 		w.first = logs[0].Index
 	}
 	w.last = logs[len(logs)-1].Index
-	return w.fs.sweep()
+	w.fs.sweep()
+	return nil
 }
 
 func (w *walLog) remove(lo, hi uint64) error {
@@ -230,7 +229,8 @@ func (w *walLog) remove(lo, hi uint64) error {
 		w.last = lo - 1
 		tail.trim()
 	}
-	return w.fs.sweep()
+	w.fs.sweep()
+	return nil
 }
 
 func (w *walLog) close() error {
@@ -247,6 +247,7 @@ func (w *walLog) close() error {
 		w.cur = nil
 		w.curMu.Unlock()
 	}
+	w.fs.close()
 	if w.meta != nil {
 		err = errors.Join(err, w.meta.close())
 	}

@@ -9,13 +9,15 @@ import (
 	"os"
 	"path"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft-wal/types"
 	"github.com/kvorum/kvorum/internal/host"
 )
 
 // walFS is raft-wal's file system over a host.FS. All but reads and closes belong to the log's one
-// writer; removals may be asked for by a reader and wait for the writer in doomed.
+// writer; removals may be asked for by a reader and wait in doomed until the
+// writer sends the sweeper.
 type walFS struct {
 	fs      host.FS
 	dir     string
@@ -27,6 +29,12 @@ type walFS struct {
 	open    map[*walFile]bool
 	attempt uint64   // counts openings of the log
 	doomed  []string // names to remove
+	// sweeping: a goroutine removes the doomed; sweeper joins it. closing is closed when closed is set.
+	sweeping, closed bool
+	sweeper          sync.WaitGroup
+	closing          chan struct{}
+	// report poisons the log; it is set before anything is removed.
+	report func(error) error
 }
 
 var _ types.VFS = (*walFS)(nil)
@@ -105,28 +113,76 @@ func (v *walFS) Delete(_, name string) error {
 	return nil
 }
 
-// sweep removes the files noted by Delete.
-func (v *walFS) sweep() error {
+// sweepPause is how long the file system is left alone between two pieces of a segment that is removed.
+const sweepPause = 5 * time.Millisecond
+
+// sweep sees to it that the files noted by Delete are removed, on a goroutine of their own.
+func (v *walFS) sweep() {
 	v.mu.Lock()
-	names := v.doomed
-	v.doomed = nil
-	v.mu.Unlock()
-	if len(names) == 0 {
-		return nil
+	defer v.mu.Unlock()
+	if len(v.doomed) > 0 && !v.sweeping && !v.closed {
+		v.sweeping = true
+		v.sweeper.Go(v.sweepAll)
 	}
+}
+
+func (v *walFS) sweepAll() {
+	for {
+		v.mu.Lock()
+		names := v.doomed
+		v.doomed = nil
+		v.sweeping = len(names) > 0
+		v.mu.Unlock()
+		if len(names) == 0 {
+			return
+		}
+		if err := v.removeAll(names); err != nil {
+			v.mu.Lock()
+			v.sweeping = false
+			v.mu.Unlock()
+			if !isSpace(err) { // some file systems need space to free some
+				_ = v.report(fmt.Errorf("remove segment: %w", err))
+			}
+			return
+		}
+	}
+}
+
+// removeAll removes segments. What it did not come to when it fails is doomed again.
+func (v *walFS) removeAll(names []string) error {
 	for i, name := range names {
-		switch err := v.fs.Remove(path.Join(v.dir, name)); {
-		case err == nil || errors.Is(err, os.ErrNotExist):
-		case isSpace(err): // some file systems need space to free some
+		err := host.RemoveGently(v.fs, path.Join(v.dir, name), v.pause)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			v.mu.Lock()
 			v.doomed = append(v.doomed, names[i:]...)
 			v.mu.Unlock()
-			return nil
-		default:
 			return err
 		}
 	}
 	return v.fs.SyncDir(v.dir)
+}
+
+// pause returns false when the log is being closed.
+func (v *walFS) pause() bool {
+	t := time.NewTimer(sweepPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-v.closing:
+		return false
+	}
+}
+
+// close joins the goroutine. What is left of the doomed goes when the log is opened again.
+func (v *walFS) close() {
+	v.mu.Lock()
+	if !v.closed {
+		v.closed = true
+		close(v.closing)
+	}
+	v.mu.Unlock()
+	v.sweeper.Wait()
 }
 
 func (v *walFS) track(f *walFile) {

@@ -209,11 +209,33 @@ func (t *Transport) Stand(ctx context.Context, leader raft.ServerID, term uint64
 	if err := t.takeTurn(ctx); err != nil {
 		return err
 	}
-	if term != h.Term() || h.Leader() != leader || leader == t.self || leader == "" || !h.HasConfiguration() {
+	if leader == t.self || leader == "" {
 		t.passTurn(nil)
 		return ErrStaleTransfer
 	}
-	id := []byte(leader)
+	return t.stand(ctx, h, leader, leader, term)
+}
+
+// StandAlone is Stand for the only voter of its group, which need not wait for a leader to show: there
+// is none, and nobody to ask for a vote.
+func (t *Transport) StandAlone(ctx context.Context, term uint64) error {
+	h := t.hooks.Load()
+	if h == nil {
+		return ErrNotReady
+	}
+	if err := t.takeTurn(ctx); err != nil {
+		return err
+	}
+	return t.stand(ctx, h, "", t.self, term)
+}
+
+// stand gives the order in the name of a server, if leader and term are those that raft knows.
+func (t *Transport) stand(ctx context.Context, h *Hooks, leader, name raft.ServerID, term uint64) error {
+	if term != h.Term() || h.Leader() != leader || !h.HasConfiguration() {
+		t.passTurn(nil)
+		return ErrStaleTransfer
+	}
+	id := []byte(name)
 	head := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: id, Addr: id}
 	_, err := t.hand(ctx, &raft.TimeoutNowRequest{RPCHeader: head}, nil)
 	return err
