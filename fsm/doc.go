@@ -14,7 +14,7 @@
 // or left unanswered before memory is taken for it, and beyond a small share memory is asked for (Room).
 //
 // Who may call: Apply, View, Restore, Advance and Digest belong to one goroutine, the applying one.
-// Query, PlanEvictions, NextDeadline, Applied, Clock, Version and Sessions may be called by any
+// Query, GrowthBound, PlanEvictions, NextDeadline, Applied, Clock, Version and Sessions may be called by any
 // goroutine at any time. Codec functions, Table and Spec are pure and may be shared freely.
 //
 // The package refuses to know who leads, how entries are replicated, and what a client's protocol

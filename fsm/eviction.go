@@ -43,23 +43,25 @@ func (k *Keyspace) evict(v *Victim) {
 }
 
 const (
-	// maxEntryVictims bounds the victims of one entry: twice as many as an entry can make new keys, so that
-	// evictions keep up, and come back to a limit that was lowered.
-	maxEntryVictims = 16 * store.MaxVictims
+	// maxEntryVictims bounds the victims of one entry: more than an entry of usual length can make new keys,
+	// by MSET too, so that evictions keep up, and come back to a limit that was lowered.
+	maxEntryVictims = 64 * store.MaxVictims
 	// maxVictimBytes bounds their keys, but for the last, in bytes: twice those of an entry's commands.
 	maxVictimBytes = 512 << 10
 	// maxSamples bounds the looks around for one entry's victims.
-	maxSamples = 24
+	maxSamples = 96
 	// maxPlanned bounds the victims remembered as named.
 	maxPlanned = 4 * maxEntryVictims
 )
 
-// plannedVictims remembers, on the leader, who was named and is not gone yet, so that nobody is named
-// twice. Versions are unique in a slot. It is a hint: victims whose entry was lost stay out until the
-// memory is full and starts anew.
+// plannedVictims remembers, on the leader, who was named and is not gone yet, so that nobody is named twice and
+// what they hold is not made room for again. Versions are unique in a slot. It is a hint: with a new term all
+// are forgotten, since entries of earlier ones may be lost, and so they are when there are too many.
 type plannedVictims struct {
 	mu    sync.Mutex
-	named map[plannedKey]struct{}
+	named map[plannedKey]int64 // the bytes that each holds
+	bytes int64                // of all
+	term  uint64
 	round uint64
 }
 
@@ -68,10 +70,22 @@ type plannedKey struct {
 	version uint64
 }
 
+// applied notes the term of an entry.
+func (p *plannedVictims) applied(term uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.term != term {
+		p.term, p.named, p.bytes = term, nil, 0
+	}
+}
+
+// remove takes a victim out before it goes, so that its bytes are never missing twice.
 func (p *plannedVictims) remove(v *Victim) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.named, plannedKey{v.Slot, v.Version})
+	key := plannedKey{v.Slot, v.Version}
+	p.bytes -= p.named[key]
+	delete(p.named, key)
 }
 
 func (p *plannedVictims) has(slot uint16, version uint64) bool {
@@ -85,11 +99,19 @@ func (p *plannedVictims) add(vs []Victim) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.named == nil || len(p.named)+len(vs) > maxPlanned {
-		p.named = make(map[plannedKey]struct{})
+		p.named, p.bytes = make(map[plannedKey]int64), 0
 	}
 	for i := range vs {
-		p.named[plannedKey{vs[i].Slot, vs[i].Version}] = struct{}{}
+		p.named[plannedKey{vs[i].Slot, vs[i].Version}] = vs[i].Bytes
+		p.bytes += vs[i].Bytes
 	}
+}
+
+// leaving is what those hold who were named and are not gone.
+func (p *plannedVictims) leaving() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bytes
 }
 
 // nextRound varies the sampler's draws. It needs no chance: which keys are looked at is no secret, and
@@ -110,7 +132,9 @@ func (k *Keyspace) PlanEvictions(growth int64) []Victim {
 	if _, open := k.Import(); open {
 		return nil // frozen slots evict nobody
 	}
-	over := k.st.Totals().LogicalBytes + growth - set.maxMemory
+	over := k.st.Totals().LogicalBytes - set.maxMemory // before leaving: see remove
+	over -= k.planned.leaving()
+	over = max(over, min(over+growth, set.overshoot())) // what would be beyond the ceiling is refused
 	var victims []Victim
 	size := 0
 	for range maxSamples {
@@ -140,11 +164,3 @@ func (k *Keyspace) PlanEvictions(growth int64) []Victim {
 	}
 	return victims
 }
-
-// growthSlack is how much more than its encoding a write may add to the logical bytes: a new entry with
-// a deadline and the first field of a collection.
-const growthSlack = store.EntryOverhead + store.DeadlineOverhead + store.CollectionOverhead + store.FieldOverhead
-
-// GrowthBound tells how many logical bytes a Sub's writes add, usually less: what the proposer reckons
-// with before the Sub is applied.
-func GrowthBound(s *Sub) int64 { return int64(len(s.Body)) + int64(s.Writes)*growthSlack }

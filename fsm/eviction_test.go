@@ -109,7 +109,8 @@ func TestEvictionsAgree(t *testing.T) {
 			defer rs[1].calm()
 			for c.evicted < 1000 {
 				s := c.grow()
-				victims := rs[rng.IntN(len(rs))].tm.m.PlanEvictions(GrowthBound(s))
+				planner := rs[rng.IntN(len(rs))].tm.m
+				victims := planner.PlanEvictions(planner.GrowthBound([]*Sub{s}))
 				if rng.IntN(4) == 0 { // this plan reaches the log late
 					victims, c.held = c.held, victims
 				}

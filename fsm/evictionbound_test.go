@@ -43,7 +43,7 @@ func TestEvictionKeepsUp(t *testing.T) {
 					s := fullEntry(n)
 					n += s.Writes
 					tm.clock += 20
-					tm.entry(Header{Evict: tm.m.PlanEvictions(GrowthBound(s))}, s)
+					tm.entry(Header{Evict: tm.m.PlanEvictions(tm.m.GrowthBound([]*Sub{s}))}, s)
 					for i := range s.Results {
 						if s.Results[i].IsError() {
 							t.Fatalf("write %d of %d: %s", i, s.Writes, show(s.Results[i]))
@@ -66,6 +66,56 @@ func TestEvictionKeepsUp(t *testing.T) {
 				t.Errorf("%d bytes are used, the limit is %d now", used, limit)
 			}
 		})
+	}
+}
+
+// TestEvictionKeepsUpWithWideWrites: also when few commands make many keys, an entry of the usual length of
+// them after the other, the next one planned before the last is applied.
+func TestEvictionKeepsUpWithWideWrites(t *testing.T) {
+	const limit, entryBytes = 8 << 20, 256 << 10
+	tm := newOwner(t)
+	policy, _ := ParsePolicy("allkeys-lru")
+	tm.must(Limit(limit, policy, 0))
+	n := 0
+	full := func() *Sub {
+		s := &Sub{}
+		for len(s.Body) < entryBytes {
+			c := Command{Op: OpMSet}
+			for range 1000 {
+				c.Args = append(c.Args, strconv.AppendInt(nil, int64(n), 36), nil)
+				n++
+			}
+			s.Body = AppendCommand(s.Body, &c)
+			s.Writes++
+		}
+		return s
+	}
+	type planned struct {
+		s      *Sub
+		h      Header
+		growth int64
+	}
+	plan := func(outstanding int64) planned {
+		p := planned{s: full()}
+		p.growth = tm.m.GrowthBound([]*Sub{p.s})
+		p.h.Evict = tm.m.PlanEvictions(outstanding + p.growth)
+		return p
+	}
+	next := plan(0)
+	for range 12 {
+		p := next
+		next = plan(p.growth)
+		tm.clock += 20
+		p.h.Clock = tm.clock
+		tm.entry(p.h, p.s)
+		for i := range p.s.Results {
+			if p.s.Results[i].IsError() {
+				t.Fatalf("after %d keys: %s", n, show(p.s.Results[i]))
+			}
+		}
+		if used := tm.used(); used > limit {
+			t.Fatalf("%d bytes are used after %d keys, the limit is %d", used, n, limit)
+		}
 	}
 }
 
@@ -104,7 +154,7 @@ func TestMemoryCeiling(t *testing.T) {
 					s.Body = AppendCommand(s.Body, &c)
 					s.Writes++
 				}
-				tm.entry(Header{Evict: tm.m.PlanEvictions(GrowthBound(s))}, s)
+				tm.entry(Header{Evict: tm.m.PlanEvictions(tm.m.GrowthBound([]*Sub{s}))}, s)
 				for i := range s.Results {
 					if s.Results[i].Code == CodeOOM {
 						refused++

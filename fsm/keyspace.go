@@ -95,6 +95,7 @@ func (k *Keyspace) NextDeadline() int64 { return k.st.NextDeadline() }
 // Begin implements State.
 func (k *Keyspace) Begin(ctx *Ctx, victims []Victim) {
 	k.setTick(ctx.Now())
+	k.planned.applied(ctx.Term)
 	for i := range victims {
 		k.evict(&victims[i])
 	}

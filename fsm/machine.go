@@ -86,11 +86,12 @@ func (m *Machine) ClusterVersion() uint32 { return m.clusterVersion.Load() }
 // passed it, a tick is due.
 func (m *Machine) NextDeadline() int64 { return m.state.NextDeadline() }
 
-// PlanEvictions names victims for the header of the next entry: outstandingGrowth is what proposed and
-// not yet applied entries, the next one included, will add, less what they evict. Leader-local.
-func (m *Machine) PlanEvictions(outstandingGrowth int64) []Victim {
-	return m.state.PlanEvictions(outstandingGrowth)
-}
+// GrowthBound is what an entry of these Subs is to be reckoned with for PlanEvictions. Leader-local.
+func (m *Machine) GrowthBound(subs []*Sub) int64 { return m.state.GrowthBound(subs) }
+
+// PlanEvictions names victims for the header of the next entry: growth is what proposed and not yet applied
+// entries, the next one included, will add. Those named before count as gone. Leader-local.
+func (m *Machine) PlanEvictions(growth int64) []Victim { return m.state.PlanEvictions(growth) }
 
 // Sessions lists the open sessions in ascending order.
 func (m *Machine) Sessions() []uint64 { return m.sessions.list() }

@@ -253,7 +253,7 @@ func TestEviction(t *testing.T) {
 		if i == 0 {
 			s = packSub(Command{Op: OpSet, Args: bytesOf("hot", "v")})
 		}
-		tm.entry(Header{Evict: tm.m.PlanEvictions(GrowthBound(s))}, s)
+		tm.entry(Header{Evict: tm.m.PlanEvictions(tm.m.GrowthBound([]*Sub{s}))}, s)
 		if s.Results[0].IsError() {
 			t.Fatalf("write %d was refused: %s", i, s.Results[0].Str)
 		}
@@ -387,6 +387,7 @@ func (c *counter) Digest(f func(id uint32, sum [16]byte)) {
 }
 
 func (c *counter) NextDeadline() int64          { return 0 }
+func (c *counter) GrowthBound([]*Sub) int64     { return 0 }
 func (c *counter) PlanEvictions(int64) []Victim { return nil }
 
 var _ State = (*counter)(nil)

@@ -6,9 +6,9 @@ package fsm
 // brings its own table of commands.
 //
 // The Machine calls Run, Begin, Freeze, BeginLoad, Load, EndLoad and Digest on the applying goroutine,
-// one at a time. Query, NextDeadline and PlanEvictions may run on any goroutine at any time beside
-// them; the state takes what locks it needs. Everything but the leader-local PlanEvictions must depend
-// on the calls made so far alone.
+// one at a time. Query, NextDeadline, GrowthBound and PlanEvictions may run on any goroutine at any
+// time beside them; the state takes what locks it needs. Everything but the leader-local GrowthBound and
+// PlanEvictions must depend on the calls made so far alone.
 type State interface {
 	// Begin runs once an entry, after the clock moved and before the commands: victims go whose version
 	// still matches, then a bounded number of due keys.
@@ -32,8 +32,12 @@ type State interface {
 	Digest(f func(id uint32, sum [16]byte))
 	// NextDeadline is the earliest deadline in milliseconds, 0 for none.
 	NextDeadline() int64
-	// PlanEvictions names keys whose removal makes room for growth more bytes (logical; what outstanding
-	// entries add, less what they evict). Nil when there is room, or nobody to evict.
+	// GrowthBound is the most that the writes of an entry may add to the state as it is now, in the bytes of
+	// PlanEvictions; 0 while nobody may be evicted.
+	GrowthBound(subs []*Sub) int64
+	// PlanEvictions names keys whose removal makes room for growth more bytes (logical; what entries that are
+	// not applied add, the next one included), besides those that it named before. Nil when there is room, or
+	// nobody to evict.
 	PlanEvictions(growth int64) []Victim
 }
 

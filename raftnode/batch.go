@@ -58,6 +58,8 @@ type proposer struct {
 		lastCut, lastTick time.Time
 	}
 	sessions sessionWatch
+	// subs is propose's room.
+	subs []*fsm.Sub
 	// lowDisk: growing Subs are refused, because a majority's disks are low.
 	lowDisk atomic.Bool
 }
@@ -270,7 +272,12 @@ const maxIdleQueue = 1024
 func (p *proposer) propose(in *instance, b *batch, closes []uint64) {
 	g := p.g
 	b.number = g.n.batches.Add(1)
-	b.growth = b.bytes
+	p.subs = p.subs[:0]
+	for i := range b.items {
+		p.subs = append(p.subs, b.items[i].sub)
+	}
+	b.growth = g.machine.GrowthBound(p.subs)
+	clear(p.subs)
 	p.mu.Lock()
 	outstanding := p.mu.growth
 	p.mu.growth += b.growth
@@ -294,7 +301,6 @@ func (p *proposer) propose(in *instance, b *batch, closes []uint64) {
 	for i := range b.items {
 		data = fsm.AppendSub(data, b.items[i].sub)
 	}
-	p.planned(b, header.Evict)
 	g.n.yield("raftnode.propose")
 	g.pending.put(b)
 	f := in.raft.Apply(data, 0)
@@ -306,21 +312,6 @@ const (
 	headerRoom = 128
 	victimRoom = 24
 )
-
-// planned takes the evictions off what the batch is reckoned to add.
-func (p *proposer) planned(b *batch, victims []fsm.Victim) {
-	var freed int64
-	for i := range victims {
-		freed += victims[i].Bytes
-	}
-	if freed == 0 {
-		return
-	}
-	b.growth -= freed
-	p.mu.Lock()
-	p.mu.growth -= freed
-	p.mu.Unlock()
-}
 
 // settle ends a batch's stay among the outstanding ones; the second call for a batch does nothing.
 func (p *proposer) settle(b *batch) {

@@ -25,8 +25,7 @@ type item struct {
 type batch struct {
 	number uint64
 	items  []item
-	// bytes counts the Bodies; growth is what the entry is reckoned to add to the state, its planned
-	// evictions taken off.
+	// bytes counts the Bodies; growth is what the entry is reckoned to add to the state.
 	bytes, growth int64
 	// tick is the node's coarse time when it was proposed.
 	tick uint32

@@ -121,6 +121,9 @@ func (s *controlState) Digest(f func(id uint32, sum [16]byte)) {
 // NextDeadline is none: control state does not expire.
 func (s *controlState) NextDeadline() int64 { return 0 }
 
+// GrowthBound is 0: nobody is evicted.
+func (s *controlState) GrowthBound([]*fsm.Sub) int64 { return 0 }
+
 // PlanEvictions names nobody.
 func (s *controlState) PlanEvictions(int64) []fsm.Victim { return nil }
 
