@@ -31,12 +31,11 @@ func (s *Store) EditHash(slot uint16, key []byte, version uint64, f func(h *coll
 // value of the same length is the commonest edit, and costs no more than finding it.
 func (s *Store) SetField(slot uint16, key, field, value []byte, version uint64) (created bool) {
 	if t := s.slots[slot].t; t != nil && t.hot.open && t.pins == 0 && s.views.live.Load() == nil {
-		n := node(s.arena.Bytes(t.hot.ref))
-		if n.is(key) && n.typ() == TypeHash && !n.large() {
-			if v, ok := collections.PackedHash(n.value()).Get(field); ok && len(v) == len(value) {
+		if b := t.hot.b; b.packed(TypeHash) && b.is(key) {
+			if v, ok := collections.PackedField(b.value(), field); ok && len(v) == len(value) {
 				copy(v, value)
-				n.setVersion(version)
-				s.touch(n, s.clock.tick.Load())
+				b.setVersion(version)
+				s.TouchRef(Ref{b: b}, s.clock.tick.Load())
 				return false
 			}
 		}

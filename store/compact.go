@@ -38,8 +38,8 @@ func (s *Store) move(r arena.Ref) bool {
 	to, b := s.arena.Alloc(end)
 	copy(b, n[:end])
 	p.g.words[p.i] = newWord(p.g.words[p.i], to)
-	if t.hot.ref == r {
-		t.hot.ref = to
+	if h := &t.hot; h.g == p.g && h.i == p.i {
+		h.b = s.block(to)
 	}
 	s.arena.Free(r)
 	return true

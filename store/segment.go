@@ -84,7 +84,7 @@ func (g *segment) find(a *arena.Arena, hash uint64, key []byte) int {
 		if w>>tagShift != tag {
 			break
 		}
-		if node(a.Bytes(refOf(w))).is(key) {
+		if (block{a.Block(refOf(w))}).is(key) {
 			return i
 		}
 	}

@@ -139,7 +139,7 @@ func (s *Store) extend(t *slotTable, p place, was, size int) node {
 		n.keepSum(old.keptSum())
 	}
 	n.recency().Store(old.recency().Load())
-	t.moved(p.g, p.i, word, ref)
+	s.moved(t, p.g, p.i, word, ref)
 	s.release(t, word)
 	return n
 }

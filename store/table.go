@@ -38,7 +38,7 @@ type hotEntry struct {
 	// g is nil when there is none; i is its place there.
 	g    *segment
 	i    int
-	ref  arena.Ref
+	b    block
 	hash uint64
 	// open: the entry is not in the table's sum now.
 	open bool
@@ -60,7 +60,7 @@ func (t *slotTable) at(hash uint64) *segment { return t.dir[hash>>(64-t.depth)] 
 // locate finds a key. Any lock of the slot will do.
 func (s *Store) locate(t *slotTable, key []byte) place {
 	if h := &t.hot; h.g != nil {
-		if node(s.arena.Bytes(h.ref)).is(key) {
+		if h.b.is(key) {
 			return place{hash: h.hash, g: h.g, i: h.i}
 		}
 	}

@@ -3,6 +3,7 @@
 package arena
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 	"unsafe"
 )
@@ -28,4 +29,31 @@ func Int64s(block []byte) []int64 {
 func Counter(p []byte) *atomic.Uint32 {
 	p = p[:4]
 	return (*atomic.Uint32)(unsafe.Pointer(unsafe.SliceData(p)))
+}
+
+// Block is where a block begins, in one word: for who looks at a block more than once. It is found as Bytes is and
+// valid as long, but knows no length: the caller keeps within the block. The zero Block is none.
+type Block struct{ p *byte }
+
+// Block is the block of r.
+func (a *Arena) Block(r Ref) Block { return Block{unsafe.SliceData(a.Bytes(r))} }
+
+// Slice is the bytes [lo, hi) of the block; lo is at most hi.
+func (b Block) Slice(lo, hi int) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(b.p), lo)), hi-lo)
+}
+
+// Uint32 is the little-endian number at off.
+func (b Block) Uint32(off int) uint32 {
+	return binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(unsafe.Pointer(b.p), off))[:])
+}
+
+// Uint64 is the little-endian number at off.
+func (b Block) Uint64(off int) uint64 {
+	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(b.p), off))[:])
+}
+
+// Counter is the number at off, a multiple of 4.
+func (b Block) Counter(off int) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Add(unsafe.Pointer(b.p), off))
 }

@@ -83,12 +83,17 @@ func findField(p, field []byte) (at packedField, ok bool) {
 	off := 0
 	for i := 0; i+1 < len(lengths); i += hashWidth {
 		f, v := int(lengths[i]), int(lengths[i+1])
-		if f == len(field) && (f == 0 || p[off+f-1] == last) && string(p[off:off+f]) == string(field) {
+		if f == len(field) && isField(p[off:off+f], field, last) {
 			return packedField{i / hashWidth, off, f, v}, true
 		}
 		off += f + v
 	}
 	return packedField{i: n, off: off}, false
+}
+
+// isField compares a name of the same length, whose last byte is last, with a field's.
+func isField(p, field []byte, last byte) bool {
+	return len(p) == 0 || p[len(p)-1] == last && string(p) == string(field)
 }
 
 // lastByte is what names of one length mostly differ in; 0 of none.
@@ -130,13 +135,27 @@ func (h Hash) Get(field []byte) ([]byte, bool) {
 		_, v := pairOf(item)
 		return v, true
 	}
-	at, ok := findField(h.p, field)
-	if !ok {
+	return PackedField(h.p, field)
+}
+
+// PackedField is Get on a packed hash.
+func PackedField(p, field []byte) ([]byte, bool) {
+	n, table := tableOf(p, hashWidth)
+	if n == 0 {
 		return nil, false
 	}
-	from := at.off + at.field
-	end := from + at.value
-	return h.p[from:end:end], true
+	lengths := p[table : table+hashWidth*n]
+	last := lastByte(field)
+	off := 0
+	for i := 0; i+1 < len(lengths); i += hashWidth {
+		mid := off + int(lengths[i])
+		end := mid + int(lengths[i+1])
+		if mid-off == len(field) && isField(p[off:mid], field, last) {
+			return p[mid:end:end], true
+		}
+		off = end
+	}
+	return nil, false
 }
 
 // At returns field i of [0, Len) in the visible order, and its value.
