@@ -15,6 +15,9 @@ func (k *Keyspace) full(set *settings) bool {
 		return false
 	}
 	over := k.st.Totals().LogicalBytes - set.maxMemory
+	if planted("refuse-early") {
+		return over > -set.maxMemory/8
+	}
 	switch {
 	case over <= 0:
 		return false
@@ -37,7 +40,7 @@ func (k *Keyspace) evict(v *Victim) {
 	if s := &k.slots[v.Slot]; !s.owned || s.frozen {
 		return
 	}
-	if ref, ok := k.st.Lookup(v.Slot, v.Key); ok && ref.Version() == v.Version {
+	if ref, ok := k.st.Lookup(v.Slot, v.Key); ok && (ref.Version() == v.Version || planted("evict-other-version")) {
 		k.st.Delete(v.Slot, v.Key)
 	}
 }
@@ -126,7 +129,14 @@ func (p *plannedVictims) nextRound() uint64 {
 // PlanEvictions implements State.
 func (k *Keyspace) PlanEvictions(growth int64) []Victim {
 	set := k.settings.Load()
-	if set.maxMemory == 0 || set.policy == store.NoEviction {
+	policy := set.policy
+	switch {
+	case planted("evict-nobody"):
+		policy = store.NoEviction
+	case planted("evict-anyway"):
+		policy = store.AllKeysLRU
+	}
+	if set.maxMemory == 0 || policy == store.NoEviction {
 		return nil
 	}
 	if _, open := k.Import(); open {
@@ -142,7 +152,7 @@ func (k *Keyspace) PlanEvictions(growth int64) []Victim {
 			break
 		}
 		found := k.st.Sample(store.SampleRequest{
-			Policy:  set.policy,
+			Policy:  policy,
 			Bytes:   over,
 			Tick:    k.tick.Load(),
 			Seed:    k.planned.nextRound(),

@@ -96,6 +96,9 @@ func (k *Keyspace) NextDeadline() int64 { return k.st.NextDeadline() }
 func (k *Keyspace) Begin(ctx *Ctx, victims []Victim) {
 	k.setTick(ctx.Now())
 	k.planned.applied(ctx.Term)
+	if planted("local-eviction") && len(victims) > 0 {
+		victims = k.PlanEvictions(0)
+	}
 	for i := range victims {
 		k.evict(&victims[i])
 	}

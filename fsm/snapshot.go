@@ -146,7 +146,9 @@ func (m *Machine) load(r io.Reader, shell *shellState) error {
 			return err
 		}
 	}
-	m.clock.Store(shell.clock)
+	if !planted("restore-clock") {
+		m.clock.Store(shell.clock)
+	}
 	m.version.Store(shell.version)
 	m.clusterVersion.Store(shell.clusterVersion)
 	m.sessions.adopt(&shell.sessions)

@@ -72,6 +72,7 @@ func (s *snapStore) size() int64 {
 func (s *snapStore) Create(_ raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport,
 ) (raft.SnapshotSink, error) {
+	s.g.n.yield("raftnode.snapshot")
 	newest, err := s.newest()
 	if err != nil {
 		return nil, err
