@@ -36,13 +36,19 @@ func runHSet(x *execution, args [][]byte) Result {
 		return *bad
 	}
 	created := int64(0)
-	x.editHash(args[0], func(h *store.HashEdit) {
-		for i := 1; i+1 < len(args); i += 2 {
-			if h.Set(args[i], args[i+1]) {
-				created++
-			}
+	if len(args) == 3 {
+		if x.k.st.SetField(x.slot, args[0], args[1], args[2], x.ctx.NextVersion()) {
+			created = 1
 		}
-	})
+	} else {
+		x.editHash(args[0], func(h *store.HashEdit) {
+			for i := 1; i+1 < len(args); i += 2 {
+				if h.Set(args[i], args[i+1]) {
+					created++
+				}
+			}
+		})
+	}
 	x.settle(args[0], found)
 	return Int(created)
 }
@@ -55,7 +61,7 @@ func runHGet(x *execution, args [][]byte) Result {
 	if !found {
 		return Null()
 	}
-	if v, ok := ref.Hash().Get(args[1]); ok {
+	if v, ok := ref.Field(args[1]); ok {
 		return x.bulk(v)
 	}
 	return Null()
@@ -177,8 +183,10 @@ func runHExists(x *execution, args [][]byte) Result {
 	if bad != nil {
 		return *bad
 	}
-	if found && hashHasAny(ref.Hash(), args[1:]) {
-		return Int(1)
+	if found {
+		if _, ok := ref.Field(args[1]); ok {
+			return Int(1)
+		}
 	}
 	return Int(0)
 }
@@ -202,7 +210,7 @@ func runHIncrBy(x *execution, args [][]byte) Result {
 	}
 	var n int64
 	if found {
-		if v, ok := ref.Hash().Get(args[1]); ok {
+		if v, ok := ref.Field(args[1]); ok {
 			if n, ok = parseInt(v); !ok {
 				return Error(CodeNotInteger, TextHashNotInt)
 			}
