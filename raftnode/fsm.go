@@ -130,7 +130,7 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raftnode: snapshot: %w", err)
 	}
-	a.holdup.begin()
+	a.holdup.begin(view)
 	return &frozen{a: a, view: view, began: began, made: time.Since(began)}, nil
 }
 
@@ -193,5 +193,6 @@ func (f *frozen) Persist(sink raft.SnapshotSink) error {
 func (f *frozen) Release() {
 	f.view.Close()
 	index, _ := f.view.Applied()
-	f.a.g.log.Debug("snapshot done", "index", index, "took", time.Since(f.began), "view", f.made, "longest_apply", f.a.holdup.end())
+	apply, captures := f.a.holdup.end()
+	f.a.g.log.Debug("snapshot done", "index", index, "took", time.Since(f.began), "view", f.made, "longest_apply", apply, "longest_captures", captures)
 }

@@ -5,35 +5,42 @@ package raftnode
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/kvorum/kvorum/fsm"
 )
 
-// holdup measures what an open view costs the apply goroutine: how long making it took, and the longest
-// Apply of one entry until it was closed. That includes the entry's own work, so it bounds what captures
-// took from above.
+// holdup measures what an open view costs the apply goroutine, entry by entry: the longest Apply until the view was
+// closed, which includes the entry's own work, and the longest that captures for the view took of one.
 type holdup struct {
-	open    atomic.Bool
-	longest atomic.Int64 // ns; written by the apply goroutine alone
+	view     atomic.Pointer[fsm.View]
+	longest  atomic.Int64 // ns; like captures written by the apply goroutine alone
+	captures atomic.Int64 // ns
 }
 
 // begin is called on the apply goroutine.
-func (h *holdup) begin() {
+func (h *holdup) begin(v *fsm.View) {
+	began := monotonic()
+	v.Measure(func() int64 { return int64(time.Since(began)) })
 	h.longest.Store(0)
-	h.open.Store(true)
+	h.captures.Store(0)
+	h.view.Store(v)
 }
 
 // apply runs f, an entry's Apply, on the apply goroutine.
 func (h *holdup) apply(f func()) {
-	if !h.open.Load() {
+	v := h.view.Load()
+	if v == nil {
 		f()
 		return
 	}
-	began := monotonic()
+	began, held := monotonic(), v.Held()
 	f()
 	h.longest.Store(max(h.longest.Load(), int64(time.Since(began))))
+	h.captures.Store(max(h.captures.Load(), v.Held()-held))
 }
 
-// end gives the longest Apply since begin.
-func (h *holdup) end() time.Duration {
-	h.open.Store(false)
-	return time.Duration(h.longest.Load())
+// end gives the longest since begin.
+func (h *holdup) end() (apply, captures time.Duration) {
+	h.view.Store(nil)
+	return time.Duration(h.longest.Load()), time.Duration(h.captures.Load())
 }

@@ -29,6 +29,10 @@ type View struct {
 	sparse map[uint16]*frozen
 	closed bool
 	broken atomic.Bool
+	// watch, if set, is read around each capture that a write makes; held is how far it went meanwhile. Both
+	// belong to the writer.
+	watch func() int64
+	held  int64
 	// buf and room are kept from section to section.
 	buf  []byte
 	room []piece
@@ -111,6 +115,26 @@ func (s *Store) addView(v *View) (*View, error) {
 	return v, nil
 }
 
+// Measure sets the stopwatch that captures are measured with. The store makes nothing of what it shows. Called by
+// the writer, before it writes again.
+func (v *View) Measure(watch func() int64) { v.watch = watch }
+
+// Held is what the stopwatch showed, in all, of captures that held up a write. For the writer.
+func (v *View) Held() int64 { return v.held }
+
+// hold measures a capture.
+func (s *Store) hold(capture func()) {
+	for _, v := range *s.views.live.Load() {
+		if v.watch != nil {
+			began := v.watch()
+			capture()
+			v.held += v.watch() - began
+			return
+		}
+	}
+	capture()
+}
+
 // Close ends the view; writers stop paying for it. It may be called again.
 func (v *View) Close() {
 	if v.closed {
@@ -183,7 +207,7 @@ func (v *View) slot(slot uint16) *frozen {
 func (s *Store) captureHead(slot uint16, t *slotTable) {
 	for _, v := range *s.views.live.Load() {
 		if f := v.slot(slot); f != nil && !f.done && f.t == nil {
-			f.begin(t)
+			s.hold(func() { f.begin(t) })
 		}
 	}
 }
@@ -198,8 +222,12 @@ func (f *frozen) begin(t *slotTable) {
 // own captures a segment for the views that have not got it yet. The caller holds the slot's write lock,
 // has called writable and is about to change the segment.
 func (s *Store) own(slot uint16, t *slotTable, g *segment) {
-	if g.gen < s.views.newest.Load() {
-		s.captureSegment(slot, t, g)
+	switch {
+	case g.gen >= s.views.newest.Load():
+	case s.views.live.Load() == nil:
+		g.gen = s.views.newest.Load()
+	default:
+		s.hold(func() { s.captureSegment(slot, t, g) })
 	}
 }
 
@@ -207,7 +235,7 @@ func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment) {
 	gen := g.gen
 	g.gen = s.views.newest.Load()
 	live := s.views.live.Load()
-	if live == nil {
+	if live == nil { // the view was just closed
 		return
 	}
 	var p piece

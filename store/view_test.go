@@ -80,3 +80,42 @@ func TestViewEndings(t *testing.T) {
 		t.Error("Reset left something")
 	}
 }
+
+// Goal: the stopwatch is read around captures that writes make, and around nothing else. Method: a watch that counts
+// its readings; writes before, under and behind a view.
+func TestViewMeasures(t *testing.T) {
+	s := New(Config{})
+	key := []byte("k")
+	slot := SlotOf(key)
+	set := func() {
+		s.Lock(slot)
+		s.SetString(slot, key, []byte("v"), Meta{Version: 1})
+		s.Unlock(slot)
+	}
+	set()
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readings := int64(0)
+	v.Measure(func() int64 { readings++; return readings })
+	for i, want := range []int64{2, 2} { // the slot's head and the segment, once
+		if set(); v.Held() != want {
+			t.Errorf("write %d: held for %d, want %d", i, v.Held(), want)
+		}
+	}
+	if err := v.Section(slot, func([]byte) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	set()
+	other, err := s.ViewSlots(slot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	v.Close()
+	set()
+	if v.Held() != 2 || readings != 4 {
+		t.Errorf("held for %d, %d readings", v.Held(), readings)
+	}
+}

@@ -22,33 +22,34 @@ func (b *bench) logSize() (int64, error) {
 	return info.Size(), nil
 }
 
-// holdups reads from the node's log, from a place on, the longest that making a view took, and the longest
-// Apply of an entry while one was open.
-func (b *bench) holdups(from int64) (view, apply time.Duration, err error) {
+// holdup is the longest that snapshots held the apply goroutine: by making a view, by the captures of one entry; and
+// the longest that it took for an entry meanwhile, with the entry's own work.
+type holdup struct{ view, captures, apply time.Duration }
+
+// holdups reads the longest from the node's log, from a place on.
+func (b *bench) holdups(from int64) (most holdup, err error) {
 	text, err := os.ReadFile(b.logName())
 	if err != nil {
-		return 0, 0, err
+		return most, err
 	}
-	said := regexp.MustCompile(`msg="snapshot done".* view=(\S+) longest_apply=(\S+)`)
+	said := regexp.MustCompile(`msg="snapshot done".* view=(\S+) longest_apply=(\S+) longest_captures=(\S+)`)
 	found := 0
 	for line := range strings.Lines(string(text[from:])) {
 		m := said.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
-		v, err := time.ParseDuration(m[1])
-		if err != nil {
-			return 0, 0, err
+		for i, to := range []*time.Duration{&most.view, &most.apply, &most.captures} {
+			d, err := time.ParseDuration(m[i+1])
+			if err != nil {
+				return most, err
+			}
+			*to = max(*to, d)
 		}
-		a, err := time.ParseDuration(m[2])
-		if err != nil {
-			return 0, 0, err
-		}
-		view, apply = max(view, v), max(apply, a)
 		found++
 	}
 	if found == 0 {
-		return 0, 0, fmt.Errorf("%s tells of no snapshot", b.logName())
+		return most, fmt.Errorf("%s tells of no snapshot", b.logName())
 	}
-	return view, apply, nil
+	return most, nil
 }

@@ -188,13 +188,17 @@ func (b *bench) run(ctx context.Context, l *load) error {
 	}
 	report("during", during)
 	fmt.Printf("  snapshots took %v\n", took)
-	views, applies, err := b.holdups(mark)
+	held, err := b.holdups(mark)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  apply was held for %v by making a view, for %v by one entry, its own work included\n", views, applies)
+	fmt.Printf("  apply was held for %v by making a view, for %v by the captures of one entry; the longest entry, with its own work, took %v\n",
+		held.view, held.captures, held.apply)
 	if _, err := b.quiet(ctx, l, "after"); err != nil {
 		return err
+	}
+	if long := max(held.view, held.captures); long > b.s.hold {
+		return fmt.Errorf("a capture held the apply goroutine for %v", long)
 	}
 	if rise := p999(during) - p999(before); rise > b.s.margin {
 		return fmt.Errorf("p99.9 rose by %v while snapshots were taken", rise)

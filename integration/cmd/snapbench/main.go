@@ -31,6 +31,7 @@ type settings struct {
 	set             keySet
 	rate, conns     int
 	phase, margin   time.Duration
+	hold            time.Duration
 	runs, restarts  int
 }
 
@@ -46,6 +47,7 @@ func main() {
 	flag.IntVar(&s.conns, "conns", 100, "connections that write")
 	flag.DurationVar(&s.phase, "phase", 20*time.Second, "length of the phases before and after the snapshots, and least length of that with them")
 	flag.DurationVar(&s.margin, "margin", 5*time.Millisecond, "by how much p99.9 may rise while snapshots are taken")
+	flag.DurationVar(&s.hold, "hold", 2*time.Millisecond, "how long a capture may hold up the apply goroutine")
 	flag.IntVar(&s.runs, "runs", 3, "times to go through the phases; every one is judged")
 	flag.IntVar(&s.restarts, "restarts", 3, "restarts of each server, by turns; the medians are compared; 0 for none")
 	flag.Parse()
