@@ -160,7 +160,9 @@ func (c *cluster) found(ctx context.Context) error {
 		}
 		var err error
 		if i == 0 {
-			err = n.shard().Init(ctx, shard.InitOptions{Groups: c.opt.Groups, Replicas: min(3, c.opt.Nodes|1)})
+			err = n.shard().Init(ctx, shard.InitOptions{
+				Groups: c.opt.Groups, Replicas: min(3, c.opt.Nodes|1), MaxMemory: c.opt.MaxMemory, Policy: c.opt.Policy.String(),
+			})
 		} else {
 			err = n.shard().Join(ctx, []string{c.nodes[0].addr})
 		}

@@ -40,6 +40,7 @@ func (m *nemesis) faults() []fault {
 		{"slow-disk", f.SlowDisk, m.slowDisk},
 		{"pause", f.Pause, m.pause},
 		{"disk-error", f.DiskError, m.diskError},
+		{"late-view", f.LateView, m.lateView},
 	}
 	var on []fault
 	for _, x := range all {
@@ -194,18 +195,53 @@ func (m *nemesis) slowDisk(ctx context.Context) {
 // pause holds one node's goroutines at a yield point for a while, as a stopped process would be.
 func (m *nemesis) pause(ctx context.Context) {
 	n := m.node()
-	point := yieldPoints[m.rng.IntN(len(yieldPoints))]
+	points := m.opt.PausePoints
+	if points == nil {
+		points = yieldPoints
+	}
+	point := points[m.rng.IntN(len(points))]
 	hold := m.some(100*time.Millisecond, 2*time.Second)
 	m.c.world.Faults(n.name).Arm(point, func(string) error {
 		time.Sleep(hold)
 		return nil
 	})
-	if point == "raftnode.lead" {
+	switch point {
+	case "raftnode.lead":
 		m.transfer(ctx)
+	case "raftnode.apply":
+		m.handTo(ctx, n)
 	}
 	pause(ctx, hold)
 	m.count["held at "+point] += int(m.c.world.Faults(n.name).Hits(point))
 	m.c.world.Faults(n.name).Disarm(point)
+}
+
+// handTo asks that a node lead all data.
+func (m *nemesis) handTo(ctx context.Context, n *node) {
+	to := n.shard()
+	if to == nil {
+		return
+	}
+	for group := range uint32(m.opt.Groups) {
+		tctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		_ = to.TransferLeader(tctx, group+1, to.ID()) // may be refused, as in transfer
+		cancel()
+	}
+}
+
+// lateView lets the snapshots of one node wait between the entry at which they stand and their first byte:
+// what is written meanwhile belongs to none of them.
+func (m *nemesis) lateView(ctx context.Context) {
+	const point = "raftnode.snapshot"
+	n := m.node()
+	f := m.c.world.Faults(n.name)
+	f.Arm(point, func(string) error {
+		time.Sleep(time.Second)
+		return nil
+	})
+	pause(ctx, m.some(500*time.Millisecond, 3*time.Second))
+	m.count["held at "+point] += int(f.Hits(point))
+	f.Disarm(point)
 }
 
 // yieldPoints are the named fault points at which a pause is most dangerous.

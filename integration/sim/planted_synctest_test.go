@@ -8,10 +8,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/store"
 )
 
 // maxHunt is how many seeds a planted bug may hide for.
 const maxHunt = 80
+
+// underLimit plays under a limit of memory.
+func underLimit(p fsm.Policy) func(*Options) {
+	return func(o *Options) {
+		o.pressed(p)
+		o.Groups, o.Faults.Clock, o.AuditGap = 1, false, time.Second
+	}
+}
+
+// restarts plays nodes that often start from snapshots, taken while writes go on.
+func restarts(o *Options) {
+	o.Faults = Faults{Crash: true, LateView: true}
+	o.FaultGap, o.Groups, o.SnapshotLogBytes = 300*time.Millisecond, 1, 8<<10
+	o.AuditGap, o.MaxMemory = time.Second, 0
+}
 
 // TestPlanted plants one bug at a time and plays seeds until the checkers see it. A bug that is not
 // seen is a hole in the bench. The seeds needed are the bench's sensitivity. Bugs that show in one
@@ -45,6 +63,18 @@ func TestPlanted(t *testing.T) {
 			o.FaultGap, o.Groups = 300*time.Millisecond, 1
 		}},
 		{"swapped-replies", "replies handed to the wrong callers", nil},
+		{"save-unfenced", "a save through a leader that has not caught up", func(o *Options) {
+			o.Faults = Faults{Pause: true, Transfer: true}
+			o.PausePoints = []string{"raftnode.apply"}
+			o.FaultGap, o.Groups, o.SaveGap, o.MaxMemory = 300*time.Millisecond, 1, 50*time.Millisecond, 0
+		}},
+		{"local-eviction", "replicas that choose victims by their own recency", underLimit(store.AllKeysLRU)},
+		{"evict-other-version", "a victim evicted although it was written since it was chosen", underLimit(store.AllKeysLRU)},
+		{"evict-anyway", "evictions under noeviction", underLimit(store.NoEviction)},
+		{"evict-nobody", "a leader that names no victims", underLimit(store.AllKeysLRU)},
+		{"refuse-early", "writes refused under a policy that evicts", underLimit(store.AllKeysLRU)},
+		{"view-late", "a view that sees writes behind it", restarts},
+		{"restore-ttl", "a restored key that lives for ever", restarts},
 	} {
 		t.Run(bug.name, func(t *testing.T) {
 			t.Setenv("KVORUM_PLANTED", bug.name)
@@ -62,4 +92,17 @@ func TestPlanted(t *testing.T) {
 			t.Errorf("%s: not caught in %d seeds", bug.want, maxHunt)
 		})
 	}
+}
+
+// TestPlantedClock plants a bug that only a cluster shows that is quiet behind its snapshot: the next entry mends
+// the clock.
+func TestPlantedClock(t *testing.T) {
+	t.Setenv("KVORUM_PLANTED", "restore-clock")
+	for seed := uint64(900); seed < 900+maxHunt; seed++ {
+		if err := restoredClock(t, seed); err != nil {
+			t.Logf("a restored clock that begins anew: caught at seed %d: %v", seed, err)
+			return
+		}
+	}
+	t.Errorf("a restored clock that begins anew: not caught in %d seeds", maxHunt)
 }

@@ -35,7 +35,11 @@ type Report struct {
 	Ops     []history.Op
 	Faults  map[string]int
 	// Saves counts those that succeeded.
-	Saves    int
+	Saves int
+	// Audits counts the pairs of replicas that were compared at one entry while the load ran.
+	Audits int
+	// Crowd is what the workload under a memory limit did.
+	Crowd    crowdCount
 	Findings []string
 }
 
@@ -52,8 +56,8 @@ func (r *Report) String() string {
 			unknown++
 		}
 	}
-	return fmt.Sprintf("seed %d: %d operations, %d ok, %d unknown, %d saves, faults %v, findings: %s",
-		r.Options.Seed, len(r.Ops), ok, unknown, r.Saves, r.Faults, strings.Join(r.Findings, "; "))
+	return fmt.Sprintf("seed %d: %d operations, %d ok, %d unknown, %d saves, %d audits, %s %+v, faults %v, findings: %s",
+		r.Options.Seed, len(r.Ops), ok, unknown, r.Saves, r.Audits, r.Options.Policy, r.Crowd, r.Faults, strings.Join(r.Findings, "; "))
 }
 
 // Run plays one seed. The checkers run behind the bubble, in real time.
@@ -99,7 +103,7 @@ func (r *Report) play() {
 	if err != nil {
 		r.find("%v", err)
 	}
-	r.Ops, r.Saves = l.rec.Ops(), l.saves
+	r.Ops, r.Saves, r.Audits, r.Crowd = l.rec.Ops(), l.saves, l.audits, l.crowded
 }
 
 // settle is the liveness part: after the last fault the cluster heals, takes writes on every group,
@@ -111,6 +115,9 @@ func (r *Report) settle(c *cluster, l *load) error {
 		return err
 	}
 	for key := range history.ByKey(l.rec.Ops()) {
+		if key[0] == 'e' {
+			continue // a crowd: its replicas' digests say it all
+		}
 		f := history.Read
 		if key[0] == 'l' {
 			f = history.ReadList
@@ -124,7 +131,13 @@ func (r *Report) settle(c *cluster, l *load) error {
 			l.rec.Record(op)
 		}
 	}
+	if err := l.makeRoom(ctx); err != nil {
+		return err
+	}
 	if err := r.clocks(ctx, c); err != nil {
+		return err
+	}
+	if err := l.withinLimit(ctx); err != nil {
 		return err
 	}
 	if err := r.agree(ctx, c); err != nil {
@@ -150,8 +163,8 @@ func (r *Report) clocks(ctx context.Context, c *cluster) error {
 	for i := range 8 * r.Options.Groups { // groups are met by chance, each surely enough
 		key := fmt.Sprintf("clock-%d", i)
 		at := c.world.Host(c.nodes[0].name).Wall.Now().Add(life).UnixMilli()
-		if rep := do("SET", key, "x", "PXAT", strconv.FormatInt(at, 10)); rep.Err != nil {
-			return fmt.Errorf("sim: a key with a deadline: %w", rep.Err)
+		if rep := do("SET", key, "x", "PXAT", strconv.FormatInt(at, 10)); rep.Err != nil || rep.Result.IsError() {
+			return fmt.Errorf("sim: a key with a deadline: %s, %w", rep.Result.Str, rep.Err)
 		}
 		rep := do("PTTL", key)
 		if rep.Err != nil {
@@ -171,7 +184,7 @@ func (r *Report) agree(ctx context.Context, c *cluster) error {
 		digests, err := c.nodes[0].shard().Digest(ctx)
 		if err == nil {
 			last = digests
-			same, bad := compareDigests(digests, len(c.nodes)*r.Options.Groups)
+			same, _, bad := compareDigests(digests, len(c.nodes)*r.Options.Groups)
 			if bad != nil {
 				return bad
 			}
@@ -195,7 +208,10 @@ func (r *Report) judge() {
 	for _, a := range check.Registers(opsOf(r.Ops, 'r'), checkTime) {
 		r.find("%v", a)
 	}
-	for _, a := range check.Death(opsOf(r.Ops, 't')) {
+	for _, a := range check.Registers(opsOf(r.Ops, 'c'), checkTime) {
+		r.find("%v", a)
+	}
+	for _, a := range check.Death(append(opsOf(r.Ops, 't'), opsOf(r.Ops, 'e')...)) {
 		r.find("%v", a)
 	}
 	ok := 0
@@ -219,21 +235,25 @@ func opsOf(ops []history.Op, kind byte) (out []history.Op) {
 	return out
 }
 
-// compareDigests says whether every replica of every group stands at one index with one digest; bad
-// is the proof that two replicas differ at the same index.
-func compareDigests(digests []shard.ReplicaDigest, want int) (same bool, bad error) {
-	at := map[uint32]shard.ReplicaDigest{}
-	same = len(digests) >= want
+// compareDigests says whether every replica of every group stands at one index with one digest, and how many
+// replicas were compared with another; bad is the proof that two replicas differ at the same index.
+func compareDigests(digests []shard.ReplicaDigest, want int) (same bool, pairs int, bad error) {
+	type entry struct {
+		group   uint32
+		applied uint64
+	}
+	at, groups := map[entry]shard.ReplicaDigest{}, map[uint32]bool{}
 	for _, d := range digests {
-		o, seen := at[d.Group]
-		switch {
-		case !seen:
-			at[d.Group] = d
-		case o.Applied != d.Applied:
-			same = false
-		case o.Digest != d.Digest:
-			return false, fmt.Errorf("sim: group %d at index %d: node %s has digest %s, node %s has %s", d.Group, d.Applied, o.Node, o.Digest, d.Node, d.Digest)
+		e := entry{d.Group, d.Applied}
+		o, seen := at[e]
+		if !seen {
+			at[e], groups[d.Group] = d, true
+			continue
+		}
+		pairs++
+		if o.Digest != d.Digest {
+			return false, pairs, fmt.Errorf("sim: group %d at index %d: node %s has digest %s, node %s has %s", d.Group, d.Applied, o.Node, o.Digest, d.Node, d.Digest)
 		}
 	}
-	return same, nil
+	return len(digests) >= want && len(at) == len(groups), pairs, nil
 }

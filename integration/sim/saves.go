@@ -60,8 +60,8 @@ func (l *load) save(ctx context.Context, n *node) []byte {
 		if key[0] == 'l' {
 			op.Func = history.ReadList
 		}
-		if ops[0].Call > ret {
-			continue // nobody had heard of the key yet
+		if ops[0].Call > ret || key[0] == 'e' {
+			continue // nobody had heard of the key yet, or may be surprised to miss it
 		}
 		res := saved.get(key)
 		answer(&op, &res)

@@ -35,6 +35,8 @@ type load struct {
 	nextVal int
 	ok      int
 	saves   int
+	audits  int
+	crowded crowdCount
 }
 
 // liveKey is a key in use; a retired one is replaced by the next generation.
@@ -51,7 +53,14 @@ func (l *load) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for i := range kinds * l.opt.Clients {
 		rng := rand.New(rand.NewPCG(l.opt.Seed, uint64(1000+i)))
+		if l.inCrowd(i) {
+			wg.Go(func() { newCrowd(l, i, rng).run(ctx) })
+			continue
+		}
 		wg.Go(func() { l.client(ctx, i, rng) })
+	}
+	if l.opt.AuditGap > 0 {
+		wg.Go(func() { l.auditor(ctx, rand.New(rand.NewPCG(l.opt.Seed, 998))) })
 	}
 	if l.opt.SaveGap > 0 {
 		wg.Go(func() { l.saver(ctx, rand.New(rand.NewPCG(l.opt.Seed, 999))) })
@@ -82,7 +91,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// kinds of clients: registers, lists, values with a lifetime.
+// kinds of clients: registers and counters, lists, values with a lifetime.
 const kinds = 3
 
 // choose picks key and operation by the kind of client.
@@ -93,6 +102,13 @@ func (l *load) choose(client, kind int, rng *rand.Rand) history.Op {
 	op := history.Op{Client: client, Arg: "v" + strconv.Itoa(l.nextVal)}
 	switch kind {
 	case 0:
+		if rng.IntN(3) == 0 {
+			op.Key, op.Func = l.key("c", rng), history.Incr
+			if rng.IntN(3) == 0 {
+				op.Func = history.Read
+			}
+			break
+		}
 		op.Key = l.key("r", rng)
 		op.Func = []history.Func{history.Read, history.Read, history.Write, history.Write, history.Delete}[rng.IntN(5)]
 	case 1:
@@ -166,6 +182,7 @@ func command(t *fsm.Table, op *history.Op) fsm.Command {
 	words := map[history.Func][]string{
 		history.Read: {"GET", op.Key}, history.Write: {"SET", op.Key, op.Arg}, history.Delete: {"DEL", op.Key},
 		history.Expire: {"SET", op.Key, op.Arg, "PX", strconv.FormatInt(op.Len, 10)},
+		history.Incr:   {"INCR", op.Key},
 		history.Append: {"RPUSH", op.Key, op.Arg}, history.ReadList: {"LRANGE", op.Key, "0", "-1"},
 	}[op.Func]
 	return parse(t, words...)
@@ -195,7 +212,7 @@ func answer(op *history.Op, res *fsm.Result) {
 		op.Found, op.Value = res.Kind == fsm.KindBulk, string(res.Str)
 	case history.Delete:
 		op.Found = res.Int == 1
-	case history.Append:
+	case history.Append, history.Incr:
 		op.Len = res.Int
 	case history.ReadList:
 		for _, e := range res.Elems {
