@@ -14,6 +14,15 @@ type Policy = store.Policy
 // ParsePolicy finds a policy by the name that Redis gives it.
 func ParsePolicy(name string) (Policy, bool) { return store.ParsePolicy(name) }
 
+// PolicyNames are the names that ParsePolicy knows.
+func PolicyNames() []string {
+	var names []string
+	for p := store.NoEviction; p.Valid(); p++ {
+		names = append(names, p.String())
+	}
+	return names
+}
+
 // settings are a data group's replicated settings, immutable.
 type settings struct {
 	maxMemory  int64 // logical bytes; 0 no limit

@@ -128,7 +128,7 @@ func options() []option {
 		{"groups", "with --init: data groups of the cluster; by default one for every two cores", number(func(c *config) *int { return &c.Groups })},
 		{"replicas", "with --init: voters of each group, odd; 1 is kept until enough nodes are there", number(func(c *config) *int { return &c.Replicas })},
 		{"maxmemory", "with --init: limit of the whole cluster's data, one copy counted: bytes of keys and values and a fixed overhead for each entry; 0 for no limit", bytesize(func(c *config) *size { return &c.MaxMemory })},
-		{"maxmemory-policy", "with --init: noeviction, allkeys-lru, volatile-lru, allkeys-random, volatile-random or volatile-ttl", text(func(c *config) *string { return &c.MaxMemoryPolicy })},
+		{"maxmemory-policy", "with --init: what goes at the limit: " + strings.Join(fsm.PolicyNames(), ", "), text(func(c *config) *string { return &c.MaxMemoryPolicy })},
 		{"max-key", "longest key, at most 64KiB", bytesize(func(c *config) *size { return &c.MaxKey })},
 		{"max-value", "longest value, at most 16MiB", bytesize(func(c *config) *size { return &c.MaxValue })},
 		{"max-connections", "client connections per listener", number(func(c *config) *int { return &c.MaxConnections })},
