@@ -76,15 +76,6 @@ func fieldsSize(kind byte) (n int) {
 	return n
 }
 
-// is tells whether the node is a key's.
-func (n node) is(key []byte) bool {
-	if n[12]&(nodeWide|nodeFlags|nodeSum) == 0 {
-		return int(n[13]) == len(key) && string(n[shortHeader:shortHeader+len(key)]) == string(key)
-	}
-	k, v, _ := n.span()
-	return string(n[k:v]) == string(key)
-}
-
 func (n node) key() []byte {
 	k, v, _ := n.span()
 	return n[k:v:v]
