@@ -8,7 +8,7 @@ func Data() *Table { return DataWith(DefaultLimits()) }
 // DataWith is Data with other limits for Check. What Apply accepts does not depend on them.
 func DataWith(l Limits) *Table {
 	var rows []Spec
-	for _, part := range [][]Spec{stringRows(), keyRows(), expireRows(), listRows(), hashRows(), kvRows(), upkeepRows()} {
+	for _, part := range [][]Spec{stringRows(), keyRows(), expireRows(), listRows(), hashRows(), setRows(), zsetRows(), kvRows(), upkeepRows()} {
 		rows = append(rows, part...)
 	}
 	for i := range rows {
@@ -26,6 +26,28 @@ func one(op Op, name string, arity int, cat uint64, run func(*execution, [][]byt
 func many(op Op, name string, arity, step int, cat uint64, run func(*execution, [][]byte) Result) Spec {
 	last := -1
 	return Spec{Op: op, Name: name, Arity: arity, FirstKey: 1, LastKey: last, KeyStep: step, Categories: cat, run: run}
+}
+
+// two makes a row for a command whose first two arguments are keys.
+func two(op Op, name string, arity int, cat uint64, run func(*execution, [][]byte) Result) Spec {
+	return Spec{Op: op, Name: name, Arity: arity, FirstKey: 1, LastKey: 2, KeyStep: 1, Categories: cat, run: run}
+}
+
+// counted makes a row for a command with an argument, at this place, that tells how many keys follow it.
+func counted(op Op, name string, arity, from int, cat uint64, run func(*execution, [][]byte) Result) Spec {
+	return Spec{Op: op, Name: name, Arity: arity, KeysFrom: from, Categories: cat, run: run}
+}
+
+// into adds a first argument that is a key, besides those that the row has.
+func (s Spec) into() Spec {
+	s.FirstKey, s.LastKey, s.KeyStep = 1, 1, 1
+	return s
+}
+
+// chance marks a command that draws.
+func (s Spec) chance() Spec {
+	s.Chance = true
+	return s
 }
 
 func (s Spec) write() Spec {

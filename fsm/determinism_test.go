@@ -288,7 +288,7 @@ func streamOf(t failer, group uint32, index uint64, sections ...snapshots.Sectio
 // probeKey shows all that reads tell of a key, in the order in which they tell it.
 func probeKey(tm *testMachine, key string) string {
 	var b strings.Builder
-	for _, words := range [][]string{{"KV.GET", key}, {"LRANGE", key, "0", "-1"}, {"HGETALL", key}, {"PEXPIRETIME", key}} {
+	for _, words := range [][]string{{"KV.GET", key}, {"LRANGE", key, "0", "-1"}, {"HGETALL", key}, {"SMEMBERS", key}, {"ZRANGE", key, "0", "-1", "WITHSCORES"}, {"PEXPIRETIME", key}} {
 		b.WriteString(show(tm.do(words...)) + "\n")
 	}
 	return b.String()

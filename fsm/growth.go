@@ -32,6 +32,9 @@ func (k *Keyspace) GrowthBound(subs []*Sub) int64 {
 			g.add()
 		}
 	}
+	if g.combining {
+		g.total += k.combined(subs)
+	}
 	for _, far := range g.ends {
 		g.total += far
 	}
@@ -45,6 +48,8 @@ type growth struct {
 	cmd   Command
 	total int64
 	ends  map[string]int64
+	// combining: some command makes a key of others.
+	combining bool
 }
 
 func (g *growth) add() {
@@ -52,6 +57,7 @@ func (g *growth) add() {
 	if s == nil || s.Internal {
 		return // while an import goes on nobody is evicted
 	}
+	g.combining = g.combining || s.combines()
 	if g.total += s.growth(g.cmd.Args); s.Op == OpSetRange {
 		g.reach(g.cmd.Args)
 	}
@@ -85,9 +91,9 @@ func (g *growth) reach(args [][]byte) {
 }
 
 // growth bounds the logical bytes that a command adds to any state, but for the zeros that SETRANGE puts
-// before its bytes.
+// before its bytes and what combined reckons with.
 func (s *Spec) growth(args [][]byte) int64 {
-	if !s.DenyOOM {
+	if !s.DenyOOM && s.Op != OpSMove {
 		return store.DeadlineOverhead
 	}
 	n := int64(0)
@@ -101,8 +107,10 @@ func (s *Spec) growth(args [][]byte) int64 {
 		n += store.CollectionOverhead + others*store.ElementOverhead
 	case s.Categories&CatHash != 0:
 		n += store.CollectionOverhead + (others+1)/2*store.FieldOverhead + numberGrowth
-	default:
+	case s.Categories&CatString != 0:
 		n += numberGrowth
+	default:
+		n += store.CollectionOverhead + others*store.ScoreOverhead // the dearest
 	}
 	return n
 }

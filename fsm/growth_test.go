@@ -20,7 +20,27 @@ func (g *source) wide() []string {
 		return words
 	}
 	value := func() string { return pad("", g.IntN(40)) }
-	switch g.IntN(8) {
+	switch g.IntN(12) {
+	case 8:
+		return repeat([]string{"SADD", "set" + n}, func(i int) []string { return []string{strconv.Itoa(i) + value()} })
+	case 9:
+		return repeat([]string{"ZADD", "zset" + n}, func(i int) []string { return []string{"1", strconv.Itoa(i) + value()} })
+	case 10:
+		m := strconv.Itoa(g.IntN(6))
+		return []string{"SMOVE", "set" + n, "set" + m, strconv.Itoa(g.IntN(9))}
+	case 11:
+		keys := []string{g.pick("set", "zset", "far") + n}
+		for range 1 + g.IntN(3) {
+			keys = append(keys, g.pick("set", "set", "zset", "wide")+strconv.Itoa(g.IntN(6)))
+		}
+		if g.chance(2) {
+			return append([]string{g.pick("SUNIONSTORE", "SINTERSTORE", "SDIFFSTORE")}, keys...)
+		}
+		if g.chance(4) {
+			return []string{"ZRANGESTORE", keys[0], "zset" + n, "0", "-1"}
+		}
+		words := []string{g.pick("ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE"), keys[0], strconv.Itoa(len(keys) - 1)}
+		return append(words, keys[1:]...)
 	case 0:
 		return repeat([]string{g.pick("MSET", "MSETNX")}, func(i int) []string { return []string{"wide" + n + strconv.Itoa(i), value()} })
 	case 1:

@@ -152,14 +152,19 @@ func show(r Result) string {
 		return "-" + string(r.Str)
 	case KindBulk:
 		return fmt.Sprintf("%q", r.Str)
-	case KindArray, KindMap:
+	case KindDouble:
+		return "," + string(AppendDouble(nil, r.Dbl))
+	case KindArray, KindMap, KindSet:
 		var parts []string
 		for _, e := range r.Elems {
 			parts = append(parts, show(e))
 		}
 		open := "["
-		if r.Kind == KindMap {
+		switch r.Kind {
+		case KindMap:
 			open = "{"
+		case KindSet:
+			open = "~["
 		}
 		return open + strings.Join(parts, " ") + "]"
 	}

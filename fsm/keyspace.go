@@ -223,6 +223,10 @@ func (x *execution) locate(args [][]byte) {
 	for i := first; i < end; i += step {
 		x.keySlots = append(x.keySlots, store.SlotOf(args[i]))
 	}
+	first, end = x.spec.CountedKeys(args)
+	for i := first; i < end; i++ {
+		x.keySlots = append(x.keySlots, store.SlotOf(args[i]))
+	}
 	x.locks = append(x.locks[:0], x.keySlots...)
 	if len(x.locks) > 1 {
 		slices.Sort(x.locks)

@@ -49,6 +49,12 @@ func (l *Limits) check(s *Spec, args [][]byte) (Result, bool) {
 			return fail(TextKeyTooBig)
 		}
 	}
+	first, end = s.CountedKeys(args)
+	for i := first; i < end; i++ {
+		if len(args[i]) > l.MaxKey {
+			return fail(TextKeyTooBig)
+		}
+	}
 	if total > l.MaxCommand {
 		return fail(TextCommandTooBig)
 	}

@@ -25,6 +25,9 @@ type Options struct {
 	// newer format, a damaged one, or a defect. From then on the machine changes nothing. It must not
 	// return to a process that keeps serving writes. Nil panics instead.
 	Fatal func(error)
+	// Dice gives what a read with Spec.Chance draws from: another number each time. Any goroutine that
+	// queries calls it; without it such reads draw the same each time. Writes never ask it.
+	Dice func() uint64
 	// Defect is told of a read that panicked. The read is answered with an error and the machine goes on:
 	// reads change nothing. It may be called by any goroutine that queries; nil ignores it.
 	Defect func(error)

@@ -27,6 +27,9 @@ type model struct {
 	policy     string
 	maxValue   int
 	defaultTTL int64
+
+	// chosen is the machine's reply to a command that draws.
+	chosen Result
 }
 
 type modelKey struct {
@@ -35,6 +38,8 @@ type modelKey struct {
 	list    []string
 	fields  []modelField // in the order in which they came
 	large   bool         // of a hash: its order is no longer that of fields
+	set     map[string]bool
+	scores  map[string]float64 // of a sorted set
 	flags   uint32
 	version uint64
 	at      int64 // deadline, 0 none
@@ -57,7 +62,7 @@ type modelCommand struct {
 
 func modelCommands() map[string]modelCommand {
 	all := make(map[string]modelCommand)
-	for _, part := range []map[string]modelCommand{modelStrings(), modelKeyspace(), modelLists(), modelHashes()} {
+	for _, part := range []map[string]modelCommand{modelStrings(), modelKeyspace(), modelLists(), modelHashes(), modelSets(), modelZSets()} {
 		for name, c := range part {
 			all[name] = c
 		}
@@ -84,6 +89,12 @@ func syntaxError() *Result { return oops(CodeSyntax, "ERR syntax error") }
 
 func wrongArity(name string) *Result {
 	return oops(CodeArity, "ERR wrong number of arguments for '"+name+"' command")
+}
+
+// follow is do, for a command that may draw: what the machine drew is taken over when it may be.
+func (m *model) follow(ours Result, words ...string) Result {
+	m.chosen = ours
+	return m.do(words...)
 }
 
 // do runs a command as an edge passes it on: unknown names, arity and syntax first.
@@ -232,6 +243,13 @@ func (m *model) sizes() (keys, keyBytes, valueBytes, logical int64) {
 		}
 		if k.kind != "string" {
 			over += store.CollectionOverhead + int64(len(k.list))*store.ElementOverhead + int64(len(k.fields))*store.FieldOverhead
+			over += int64(len(k.set))*store.MemberOverhead + int64(len(k.scores))*store.ScoreOverhead
+		}
+		for member := range k.set {
+			value += int64(len(member))
+		}
+		for member := range k.scores {
+			value += int64(len(member))
 		}
 		for _, e := range k.list {
 			value += int64(len(e))

@@ -55,7 +55,7 @@ func (d *duel) play(t *rapid.T, words []string) {
 	for ; before < after; before++ {
 		d.m.begin(d.tm.clock, nil)
 	}
-	d.compare(t, words, ours, d.m.do(words...))
+	d.compare(t, words, ours, d.m.follow(ours, words...))
 }
 
 // commands plays commands one by one.
@@ -128,10 +128,10 @@ func (d *duel) entry(t *rapid.T) {
 		read := 0
 		for j := 0; j <= s.Writes; j++ {
 			for ; read < len(s.Reads) && s.Reads[read].After == j; read++ {
-				d.compare(t, reads[i][read], s.ReadResults[read], d.m.do(reads[i][read]...))
+				d.compare(t, reads[i][read], s.ReadResults[read], d.m.follow(s.ReadResults[read], reads[i][read]...))
 			}
 			if j < s.Writes {
-				d.compare(t, lines[i][j], s.Results[j], d.m.do(lines[i][j]...))
+				d.compare(t, lines[i][j], s.Results[j], d.m.follow(s.Results[j], lines[i][j]...))
 			}
 		}
 	}
@@ -291,7 +291,7 @@ func (d *duel) everything(t *rapid.T) {
 	}
 	slices.Sort(names)
 	for _, k := range slices.Compact(names) {
-		for _, words := range [][]string{{"KV.GET", k}, {"LRANGE", k, "0", "-1"}, {"HGETALL", k}, {"PEXPIRETIME", k}} {
+		for _, words := range [][]string{{"KV.GET", k}, {"LRANGE", k, "0", "-1"}, {"HGETALL", k}, {"SMEMBERS", k}, {"ZRANGE", k, "0", "-1", "WITHSCORES"}, {"PEXPIRETIME", k}} {
 			d.play(t, words)
 		}
 	}

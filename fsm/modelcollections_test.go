@@ -24,10 +24,10 @@ func modelLists() map[string]modelCommand {
 	}
 }
 
-// changed notes a new list or hash under a name: empty ones vanish.
+// changed notes a new collection under a name: empty ones vanish.
 func (m *model) changed(name string, k *modelKey) {
 	k.version = m.next()
-	if len(k.list) == 0 && len(k.fields) == 0 {
+	if len(k.list)+len(k.fields)+len(k.set)+len(k.scores) == 0 {
 		delete(m.keys, name)
 	}
 }

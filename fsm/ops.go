@@ -84,6 +84,57 @@ const (
 	OpHVals   Op = 360
 	OpHIncrBy Op = 361
 
+	OpSAdd        Op = 384
+	OpSRem        Op = 385
+	OpSMembers    Op = 386
+	OpSIsMember   Op = 387
+	OpSMIsMember  Op = 388
+	OpSCard       Op = 389
+	OpSPop        Op = 390
+	OpSRandMember Op = 391
+	OpSMove       Op = 392
+	OpSInter      Op = 393
+	OpSInterStore Op = 394
+	OpSInterCard  Op = 395
+	OpSUnion      Op = 396
+	OpSUnionStore Op = 397
+	OpSDiff       Op = 398
+	OpSDiffStore  Op = 399
+	OpSScan       Op = 400
+
+	OpZAdd             Op = 416
+	OpZIncrBy          Op = 417
+	OpZRem             Op = 418
+	OpZCard            Op = 419
+	OpZScore           Op = 420
+	OpZMScore          Op = 421
+	OpZRank            Op = 422
+	OpZRevRank         Op = 423
+	OpZCount           Op = 424
+	OpZLexCount        Op = 425
+	OpZRange           Op = 426
+	OpZRangeStore      Op = 427
+	OpZRangeByScore    Op = 428
+	OpZRevRangeByScore Op = 429
+	OpZRangeByLex      Op = 430
+	OpZRevRangeByLex   Op = 431
+	OpZRevRange        Op = 432
+	OpZRemRangeByRank  Op = 433
+	OpZRemRangeByScore Op = 434
+	OpZRemRangeByLex   Op = 435
+	OpZPopMin          Op = 436
+	OpZPopMax          Op = 437
+	OpZMPop            Op = 438
+	OpZRandMember      Op = 439
+	OpZUnion           Op = 440
+	OpZUnionStore      Op = 441
+	OpZInter           Op = 442
+	OpZInterStore      Op = 443
+	OpZInterCard       Op = 444
+	OpZDiff            Op = 445
+	OpZDiffStore       Op = 446
+	OpZScan            Op = 447
+
 	// OpKVGet: KV.GET key → [value, version, flags, pttl, type], null when absent.
 	OpKVGet Op = 512
 	// OpKVDel: KV.DEL key [IFVERSION n] → 1 or 0.

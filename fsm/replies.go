@@ -130,7 +130,7 @@ func fail(text string) (Result, bool) {
 	switch text {
 	case TextWrongType:
 		code = CodeWrongType
-	case TextSyntax, TextExpireNX, TextExpireGTLT:
+	case TextSyntax, TextExpireNX, TextExpireGTLT, TextZAddNXXX, TextZAddGTLTNX, TextZAddIncr, TextRangeLimit, TextRangeLexScores:
 		code = CodeSyntax
 	case TextNotInteger, TextHashNotInt, TextNotPositive:
 		code = CodeNotInteger

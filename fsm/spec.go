@@ -32,6 +32,8 @@ const (
 	CatSlow
 	CatDangerous
 	CatAdmin
+	CatSet
+	CatSortedSet
 )
 
 // Spec is one row of a command table. It is immutable.
@@ -43,10 +45,13 @@ type Spec struct {
 	// FirstKey, LastKey and KeyStep count the name as 0, as in Redis: GET is 1, 1, 1. LastKey -1 is the
 	// last argument. FirstKey 0: no keys.
 	FirstKey, LastKey, KeyStep int
+	// KeysFrom is the place of the argument that tells how many keys follow it, the name counted as 0. They
+	// come on top of those that FirstKey begins. 0: none.
+	KeysFrom int
 
 	Write   bool // goes through the log
 	DenyOOM bool // may grow memory: refused when memory or disk is short
-	Chance  bool // draws from the entry's seed
+	Chance  bool // a write draws from the entry's seed, a read from Options.Dice
 	// Replies marks a write that may answer with data: see Answers.
 	Replies bool
 	// Internal commands are proposed by the cluster itself: an edge treats them as unknown.
@@ -65,8 +70,8 @@ type Spec struct {
 	run func(x *execution, args [][]byte) Result
 }
 
-// KeyRange gives the keys among n arguments (the name not counted): indexes first, first+step … below
-// end. first == end when there are none. n fits Arity.
+// KeyRange gives the keys at fixed places among n arguments (the name not counted): indexes first,
+// first+step … below end. first == end when there are none. n fits Arity.
 func (s *Spec) KeyRange(n int) (first, end, step int) {
 	if s.FirstKey == 0 {
 		return 0, 0, 1
@@ -76,6 +81,19 @@ func (s *Spec) KeyRange(n int) (first, end, step int) {
 		end = n + 1 + s.LastKey
 	}
 	return s.FirstKey - 1, min(end, n), s.KeyStep
+}
+
+// CountedKeys gives the keys that an argument announces: indexes first up to end, which are equal when there
+// are none, and when the number is none or there are fewer arguments behind it. Check refuses the latter two.
+func (s *Spec) CountedKeys(args [][]byte) (first, end int) {
+	if s.KeysFrom == 0 || s.KeysFrom > len(args) {
+		return 0, 0
+	}
+	n, ok := parseInt(args[s.KeysFrom-1])
+	if !ok || n < 1 || n > int64(len(args)-s.KeysFrom) {
+		return 0, 0
+	}
+	return s.KeysFrom, s.KeysFrom + int(n)
 }
 
 // Answers tells whether a write with these arguments answers with data, so that its reply takes up to
@@ -97,6 +115,12 @@ func (s *Spec) Keys(args [][]byte) iter.Seq2[int, []byte] {
 	return func(yield func(int, []byte) bool) {
 		first, end, step := s.KeyRange(len(args))
 		for i := first; i < end; i += step {
+			if !yield(i, args[i]) {
+				return
+			}
+		}
+		first, end = s.CountedKeys(args)
+		for i := first; i < end; i++ {
 			if !yield(i, args[i]) {
 				return
 			}

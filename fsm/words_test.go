@@ -5,6 +5,7 @@ package fsm
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,7 +68,7 @@ var (
 	stringKeys = []string{"s", "{t}s", "\x00\xff\r\n"}
 	listKeys   = []string{"l", "{t}l", ""}
 	hashKeys   = []string{"h", "{t}h", "k{a}"}
-	allKeys    = append(append(append([]string{"{}x", "none"}, stringKeys...), listKeys...), hashKeys...)
+	allKeys    = slices.Concat([]string{"{}x", "none"}, stringKeys, listKeys, hashKeys, setKeys, zsetKeys)
 )
 
 func (g *source) key() string { return g.pick(allKeys...) }
@@ -179,7 +180,7 @@ func (g *source) ttl() []string {
 
 // command draws one command, its name first.
 func (g *source) command() []string {
-	families := []func() []string{g.stringCommand, g.listCommand, g.hashCommand, g.keyCommand, g.expireCommand, g.bulkCommand}
+	families := []func() []string{g.stringCommand, g.listCommand, g.hashCommand, g.setCommand, g.zsetCommand, g.keyCommand, g.expireCommand, g.bulkCommand}
 	words := families[g.IntN(len(families))]()
 	switch g.IntN(60) {
 	case 55:
@@ -315,7 +316,7 @@ func (g *source) scanCommand() []string {
 		case 1, 2:
 			words = append(words, "MATCH", g.pick("*", "l*", "?", "", "[a-k]*", "[^a-k]*", "{t}?", `\s`, "*s", "**s", "k[{]a}", "[", `\`, "none"))
 		case 3:
-			words = append(words, "TYPE", g.pick("string", "LIST", "Hash", "zset"))
+			words = append(words, "TYPE", g.pick("string", "LIST", "Hash", "zset", "set"))
 		case 4:
 			words = append(words, g.pick("COUNT", "MATCH", "TYPE", "bogus"))
 		case 5:
@@ -326,7 +327,7 @@ func (g *source) scanCommand() []string {
 }
 
 func (g *source) expireCommand() []string {
-	k := g.pick("s", "l", "h", g.key())
+	k := g.pick("s", "l", "h", "m", "z", g.key())
 	if g.chance(2) {
 		return []string{g.pick("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "PERSIST"), k}
 	}
@@ -354,7 +355,9 @@ func (g *source) bulkCommand() []string {
 	size := []int{0, 0, 0, 8, 32, 33, 64, 65, 300}[g.IntN(9)]
 	word := func(i int) string { return pad(strconv.Itoa((start+i)%mod), size) }
 	var words []string
-	switch g.IntN(8) {
+	switch g.IntN(11) {
+	case 8, 9, 10:
+		words = g.manyMembers(n, start, word)
 	case 0, 1:
 		words = []string{g.pick("RPUSH", "LPUSH"), g.keyOf(listKeys)}
 		for i := range n {

@@ -4,8 +4,10 @@ package shard
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -95,6 +97,13 @@ func (n *Node) local(group uint32) *replica {
 	return n.mu.replicas[group]
 }
 
+// dice draws a number for a read that takes chances.
+func (n *Node) dice() uint64 {
+	var b [8]byte
+	_, _ = io.ReadFull(n.h.Rand, b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
 // startControl starts this node's replica of the control group.
 func (n *Node) startControl(id *identity) error {
 	if err := n.rn.SetCluster(id.ClusterID); err != nil {
@@ -111,7 +120,7 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	id := n.book.Load()
-	opts := fsm.Options{Cluster: id.ClusterID, Group: group, Fatal: n.fatal}
+	opts := fsm.Options{Cluster: id.ClusterID, Group: group, Fatal: n.fatal, Dice: n.dice}
 	if group == controlGroup {
 		r.machine = &groupMachine{Machine: fsm.NewMachine(controlTable(), newControlState(n.publish), opts)}
 	} else {

@@ -34,14 +34,14 @@ type piece struct {
 
 // plan makes the items of a command that was admitted.
 func (k *call) plan(s *fsm.Spec, cmd *fsm.Command, reply *Reply, m *Map) {
-	first, end, step := s.KeyRange(len(cmd.Args))
 	it := item{cmd: cmd, reply: reply, spec: s}
-	if first < end {
-		it.slot = fsm.SlotOf(cmd.Args[first])
-	}
-	spread := false
-	for i := first + step; i < end; i += step {
-		if slot := fsm.SlotOf(cmd.Args[i]); slot != it.slot {
+	spread, met := false, false
+	for _, key := range s.Keys(cmd.Args) {
+		slot := fsm.SlotOf(key)
+		switch {
+		case !met:
+			it.slot, met = slot, true
+		case slot != it.slot:
 			it.many = true
 			spread = spread || m.Owner(slot) != m.Owner(it.slot)
 		}

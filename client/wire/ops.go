@@ -72,6 +72,57 @@ const (
 	OpHVals   Op = 360
 	OpHIncrBy Op = 361
 
+	OpSAdd        Op = 384
+	OpSRem        Op = 385
+	OpSMembers    Op = 386
+	OpSIsMember   Op = 387
+	OpSMIsMember  Op = 388
+	OpSCard       Op = 389
+	OpSPop        Op = 390
+	OpSRandMember Op = 391
+	OpSMove       Op = 392
+	OpSInter      Op = 393
+	OpSInterStore Op = 394
+	OpSInterCard  Op = 395
+	OpSUnion      Op = 396
+	OpSUnionStore Op = 397
+	OpSDiff       Op = 398
+	OpSDiffStore  Op = 399
+	OpSScan       Op = 400
+
+	OpZAdd             Op = 416
+	OpZIncrBy          Op = 417
+	OpZRem             Op = 418
+	OpZCard            Op = 419
+	OpZScore           Op = 420
+	OpZMScore          Op = 421
+	OpZRank            Op = 422
+	OpZRevRank         Op = 423
+	OpZCount           Op = 424
+	OpZLexCount        Op = 425
+	OpZRange           Op = 426
+	OpZRangeStore      Op = 427
+	OpZRangeByScore    Op = 428
+	OpZRevRangeByScore Op = 429
+	OpZRangeByLex      Op = 430
+	OpZRevRangeByLex   Op = 431
+	OpZRevRange        Op = 432
+	OpZRemRangeByRank  Op = 433
+	OpZRemRangeByScore Op = 434
+	OpZRemRangeByLex   Op = 435
+	OpZPopMin          Op = 436
+	OpZPopMax          Op = 437
+	OpZMPop            Op = 438
+	OpZRandMember      Op = 439
+	OpZUnion           Op = 440
+	OpZUnionStore      Op = 441
+	OpZInter           Op = 442
+	OpZInterStore      Op = 443
+	OpZInterCard       Op = 444
+	OpZDiff            Op = 445
+	OpZDiffStore       Op = 446
+	OpZScan            Op = 447
+
 	OpKVGet   Op = 512
 	OpKVDel   Op = 513
 	OpKVStats Op = 514
@@ -186,6 +237,55 @@ var commands = [...]Command{
 	{OpHKeys, "HKEYS", 1, 1, 1, read},
 	{OpHVals, "HVALS", 1, 1, 1, read},
 	{OpHIncrBy, "HINCRBY", 1, 1, 1, write},
+	{OpSAdd, "SADD", 1, 1, 1, write},
+	{OpSRem, "SREM", 1, 1, 1, write},
+	{OpSMembers, "SMEMBERS", 1, 1, 1, read},
+	{OpSIsMember, "SISMEMBER", 1, 1, 1, read},
+	{OpSMIsMember, "SMISMEMBER", 1, 1, 1, read},
+	{OpSCard, "SCARD", 1, 1, 1, read},
+	{OpSPop, "SPOP", 1, 1, 1, write},
+	{OpSRandMember, "SRANDMEMBER", 1, 1, 1, read},
+	{OpSMove, "SMOVE", 1, 2, 1, write},
+	{OpSInter, "SINTER", 1, -1, 1, read},
+	{OpSInterStore, "SINTERSTORE", 1, -1, 1, write},
+	{OpSInterCard, "SINTERCARD", 0, 0, 0, read},
+	{OpSUnion, "SUNION", 1, -1, 1, read},
+	{OpSUnionStore, "SUNIONSTORE", 1, -1, 1, write},
+	{OpSDiff, "SDIFF", 1, -1, 1, read},
+	{OpSDiffStore, "SDIFFSTORE", 1, -1, 1, write},
+	{OpSScan, "SSCAN", 1, 1, 1, read},
+	{OpZAdd, "ZADD", 1, 1, 1, write},
+	{OpZIncrBy, "ZINCRBY", 1, 1, 1, write},
+	{OpZRem, "ZREM", 1, 1, 1, write},
+	{OpZCard, "ZCARD", 1, 1, 1, read},
+	{OpZScore, "ZSCORE", 1, 1, 1, read},
+	{OpZMScore, "ZMSCORE", 1, 1, 1, read},
+	{OpZRank, "ZRANK", 1, 1, 1, read},
+	{OpZRevRank, "ZREVRANK", 1, 1, 1, read},
+	{OpZCount, "ZCOUNT", 1, 1, 1, read},
+	{OpZLexCount, "ZLEXCOUNT", 1, 1, 1, read},
+	{OpZRange, "ZRANGE", 1, 1, 1, read},
+	{OpZRangeStore, "ZRANGESTORE", 1, 2, 1, write},
+	{OpZRangeByScore, "ZRANGEBYSCORE", 1, 1, 1, read},
+	{OpZRevRangeByScore, "ZREVRANGEBYSCORE", 1, 1, 1, read},
+	{OpZRangeByLex, "ZRANGEBYLEX", 1, 1, 1, read},
+	{OpZRevRangeByLex, "ZREVRANGEBYLEX", 1, 1, 1, read},
+	{OpZRevRange, "ZREVRANGE", 1, 1, 1, read},
+	{OpZRemRangeByRank, "ZREMRANGEBYRANK", 1, 1, 1, write},
+	{OpZRemRangeByScore, "ZREMRANGEBYSCORE", 1, 1, 1, write},
+	{OpZRemRangeByLex, "ZREMRANGEBYLEX", 1, 1, 1, write},
+	{OpZPopMin, "ZPOPMIN", 1, 1, 1, write},
+	{OpZPopMax, "ZPOPMAX", 1, 1, 1, write},
+	{OpZMPop, "ZMPOP", 0, 0, 0, write},
+	{OpZRandMember, "ZRANDMEMBER", 1, 1, 1, read},
+	{OpZUnion, "ZUNION", 0, 0, 0, read},
+	{OpZUnionStore, "ZUNIONSTORE", 1, 1, 1, write},
+	{OpZInter, "ZINTER", 0, 0, 0, read},
+	{OpZInterStore, "ZINTERSTORE", 1, 1, 1, write},
+	{OpZInterCard, "ZINTERCARD", 0, 0, 0, read},
+	{OpZDiff, "ZDIFF", 0, 0, 0, read},
+	{OpZDiffStore, "ZDIFFSTORE", 1, 1, 1, write},
+	{OpZScan, "ZSCAN", 1, 1, 1, read},
 	{OpKVGet, "KV.GET", 1, 1, 1, read},
 	{OpKVDel, "KV.DEL", 1, 1, 1, write},
 	{OpKVStats, "KV.STATS", 0, 0, 0, read},
