@@ -82,6 +82,13 @@ func (p *plannedVictims) applied(term uint64) {
 	}
 }
 
+// forget is for a state that entries unseen here led to: they may have removed whom this one named.
+func (p *plannedVictims) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.named, p.bytes = nil, 0
+}
+
 // remove takes a victim out before it goes, so that its bytes are never missing twice.
 func (p *plannedVictims) remove(v *Victim) {
 	p.mu.Lock()

@@ -145,6 +145,7 @@ func parseHead(data []byte) (*keyspaceHead, error) {
 func (k *Keyspace) BeginLoad() {
 	k.install(new(keyspaceHead))
 	k.st.Reset()
+	k.planned.forget()
 	k.loading = nil
 }
 

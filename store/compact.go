@@ -12,27 +12,35 @@ func (s *Store) Compact(limit int) (moved int) {
 	if s.views.live.Load() != nil || s.garbage.waiting.Load() {
 		return 0
 	}
-	s.arena.Sparse(limit, func(r arena.Ref) {
-		if s.move(r) {
-			moved++
-		}
-	})
+	for size, shown := 0, true; shown && moved < limit && size < compactBytes; {
+		shown = false
+		s.arena.Sparse(1, func(r arena.Ref) {
+			shown = true
+			if n := s.move(r); n > 0 {
+				moved++
+				size += n
+			}
+		})
+	}
 	return moved
 }
 
-// move gives a node another block.
-func (s *Store) move(r arena.Ref) bool {
+// compactBytes bounds what Compact copies in one call, but for its last node: some fifty microseconds' work.
+const compactBytes = 256 << 10
+
+// move gives a node another block and returns its size, 0 when it has to stay.
+func (s *Store) move(r arena.Ref) int {
 	n := node(s.arena.Bytes(r))
 	slot := SlotOf(n.key())
 	s.Lock(slot)
 	defer s.Unlock(slot)
 	t := s.slots[slot].t
 	if t == nil || t.pins > 0 {
-		return false
+		return 0
 	}
 	p := s.locate(t, n.key())
 	if p.i < 0 || refOf(p.g.words[p.i]) != r {
-		return false // a node in limbo
+		return 0 // a node in limbo
 	}
 	_, _, end := n.span()
 	to, b := s.arena.Alloc(end)
@@ -42,7 +50,7 @@ func (s *Store) move(r arena.Ref) bool {
 		h.b = s.block(to)
 	}
 	s.arena.Free(r)
-	return true
+	return end
 }
 
 // Memory tells how many bytes the store has from its Memory, and how many of them hold entries. Any goroutine;

@@ -20,7 +20,10 @@ func TestClasses(t *testing.T) {
 			t.Fatalf("size %d: class %d of %d bytes", n, k, cs[k].bytes)
 		}
 		spare := unit - 1
-		if n > fineBlock {
+		switch {
+		case n > wideBlock:
+			spare = n / 16
+		case n > fineBlock:
 			spare = n / 8
 		}
 		if got := int(cs[k].bytes); n > minBlock && got-n > spare {
@@ -36,7 +39,7 @@ func TestClasses(t *testing.T) {
 		if int(cl.blocks) > slabBlocks || int(cl.blocks) != whole/int(cl.bytes) || whole%int(cl.bytes)*100 > 3*whole {
 			t.Errorf("class of %d: %d blocks in %d pages", cl.bytes, cl.blocks, cl.pages)
 		}
-		if cl.bytes%unit != 0 || cl.pages < 2 || cl.pages > 16 {
+		if cl.bytes%unit != 0 || cl.pages < 2 || cl.pages > 31 {
 			t.Errorf("class of %d: %d pages", cl.bytes, cl.pages)
 		}
 		for d := range uint32(chunkUnits) {
@@ -51,7 +54,7 @@ func TestClasses(t *testing.T) {
 func TestSizesAtLimits(t *testing.T) {
 	mem := newCounted()
 	a := New(mem)
-	for _, n := range []int{0, 1, minBlock, minBlock + 1, fineBlock, fineBlock + 1, MaxSlab, MaxSlab + 1, MaxRun, MaxRun + 1, ChunkBytes, ChunkBytes + 1, 5 * ChunkBytes} {
+	for _, n := range []int{0, 1, minBlock, minBlock + 1, fineBlock, fineBlock + 1, wideBlock, wideBlock + 1, MaxSlab, MaxSlab + 1, MaxRun, MaxRun + 1, ChunkBytes, ChunkBytes + 1, 5 * ChunkBytes} {
 		r, p := a.Alloc(n)
 		if len(p) != n || a.Usable(r) != cap(p) || cap(p) < n {
 			t.Errorf("size %d: len %d cap %d usable %d", n, len(p), cap(p), a.Usable(r))

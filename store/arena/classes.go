@@ -6,9 +6,11 @@ import "math/bits"
 
 const (
 	minBlock    = 16
-	fineBlock   = 256 // up to here a class every 8 bytes, from here eight a doubling
+	fineBlock   = 256  // up to here a class every 8 bytes, from here eight a doubling
+	wideBlock   = 1024 // from here sixteen a doubling: a block's loss is at most a seventeenth
 	fineClasses = (fineBlock-minBlock)/unit + 1
-	numClasses  = fineClasses + 7*8
+	wideClass   = fineClasses + 2*8
+	numClasses  = wideClass + 5*16
 	// runClass marks slabs of one block that is a run of pages.
 	runClass = numClasses
 )
@@ -36,12 +38,19 @@ func classOf(n int) int {
 		return (max(n, minBlock)+unit-1)/unit - minBlock/unit
 	}
 	l := bits.Len(uint(n - 1))
+	if n > wideBlock {
+		return wideClass + (l-11)*16 + (n-1)>>(l-5)&15
+	}
 	return fineClasses + (l-9)*8 + (n-1)>>(l-4)&7
 }
 
 func classBytes(k int) int {
 	if k < fineClasses {
 		return minBlock + k*unit
+	}
+	if k >= wideClass {
+		k -= wideClass
+		return wideBlock << (k / 16) / 16 * (17 + k%16)
 	}
 	k -= fineClasses
 	return fineBlock << (k / 8) / 8 * (9 + k%8)

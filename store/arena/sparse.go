@@ -57,11 +57,11 @@ func (a *Arena) victim() *chunk {
 }
 
 // wasteful reports whether the room in chunks that have live blocks is more than a chunk beyond
-// what open slabs may waste by right. Then the blocks of any one chunk find room in the others.
+// what open slabs may waste by right, and WastePart. Then the blocks of any one chunk find room in the others.
 func (a *Arena) wasteful() bool {
 	free := ((a.inUse-a.empty)*chunkPages - a.pages) * PageBytes
 	room := a.capacity - (a.live - a.ownLive)
-	return free+room > ChunkBytes+a.fairPages*PageBytes
+	return free+room > ChunkBytes+a.fairPages*PageBytes+(a.live-a.ownLive)/WastePart
 }
 
 func (a *Arena) beginVictim(c *chunk) {

@@ -80,9 +80,10 @@ func TestCompaction(t *testing.T) {
 		spare float64 // memory at most, beyond what is live
 	}{
 		{"keep a tenth", 0.10, 1.3, 0.15},
-		{"keep half", 0.50, 1.2, 0.35},
-		{"keep three fifths", 0.60, 1.2, 0.35},
-		{"keep nine tenths", 0.90, 0.01, 0.20},
+		{"keep half", 0.50, 1.2, 0.10},
+		{"keep three fifths", 0.60, 1.2, 0.10},
+		{"keep nine tenths", 0.90, 1, 0.10},
+		{"keep nearly all", 0.98, 0.01, 0.10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			mem := newCounted()
