@@ -51,6 +51,7 @@ func newServe(io stdio) *cobra.Command {
 		if err := resolve(&cfg, cmd.Flags(), io.getenv); err != nil {
 			return &exitError{exitUsage, err}
 		}
+		defer paceCollector(io.getenv)()
 		if err := runServe(cmd.Context(), host.Real(), &cfg, io.err); err != nil {
 			return &exitError{exitFailed, plainError{err}}
 		}

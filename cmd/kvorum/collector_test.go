@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+)
+
+func TestGCPercent(t *testing.T) {
+	for _, c := range []struct {
+		live, roots, scan uint64
+		want              int
+	}{
+		{0, 0, 0, mostGOGC},
+		{3 << 20, 1 << 20, 2 << 20, 400},
+		{15 << 20, 1 << 20, 12 << 20, 100},
+		{63 << 20, 1 << 20, 4 << 20, 25},     // a tail of 60 MiB without pointers
+		{127 << 20, 1 << 20, 128 << 20, 100}, // all of it has pointers: Go's own rule
+		{1 << 40, 0, 0, 1},
+	} {
+		if got := gcPercent(c.live, c.roots, c.scan); got != c.want {
+			t.Errorf("live %d, roots %d, scan %d: %d, want %d", c.live, c.roots, c.scan, got, c.want)
+		}
+	}
+}
+
+// TestPaceCollector: the pace follows a heap without pointers, what the user sets is left alone, and the end
+// restores what was.
+func TestPaceCollector(t *testing.T) {
+	current := func() int {
+		p := debug.SetGCPercent(100)
+		debug.SetGCPercent(p)
+		return p
+	}
+	before := current()
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		stop := paceCollector(func(n string) string { return map[string]string{name: "200"}[n] })
+		if got := current(); got != before {
+			t.Errorf("with %s GOGC is %d, was %d", name, got, before)
+		}
+		stop()
+	}
+	stop := paceCollector(func(string) string { return "" })
+	if got := current(); got != mostGOGC {
+		t.Errorf("GOGC is %d at first", got)
+	}
+	tail := make([]byte, 256<<20)
+	for i := 0; current() > 20 && i < 1000; i++ {
+		runtime.GC()
+		runtime.Gosched()
+	}
+	if got := current(); got > 20 {
+		t.Errorf("GOGC is %d over 256 MiB without pointers", got)
+	}
+	runtime.KeepAlive(tail)
+	stop()
+	if got := current(); got != before {
+		t.Errorf("GOGC is %d in the end, was %d", got, before)
+	}
+}
