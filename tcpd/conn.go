@@ -48,6 +48,13 @@ type Conn struct {
 // RemoteAddr is the peer's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
+// LocalAddr is the address that the peer connected to.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// Cut ends the connection from any goroutine: what reads or writes it fails, and the session is closed
+// as after any other error.
+func (c *Conn) Cut() { _ = c.nc.Close() }
+
 // Draining tells whether the server is shutting down.
 func (c *Conn) Draining() bool { return c.draining.Load() }
 
