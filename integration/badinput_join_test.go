@@ -114,7 +114,7 @@ func TestBadInputJoin(t *testing.T) {
 	if code := waiting.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("SIGTERM: code %d", code)
 	}
-	ports := []string{"serve", "--data", dir, "--name", "late", "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0"}
+	ports := []string{"serve", "--data", dir, "--name", "late", "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0", "--resp-addr", "127.0.0.1:0"}
 	for _, extra := range [][]string{{"--init"}, {"--join", first.peer}, {"--join", dead}} {
 		wantCLI(t, 1, "belongs to a cluster already", append(ports, extra...)...)
 	}
@@ -176,7 +176,7 @@ func TestBadInputOtherCluster(t *testing.T) {
 	if err := b.Signal(victim, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	place := []string{"serve", "--data", dir, "--name", "node2", "--peer-addr", victim.Peer(), "--http-addr", victim.HTTP(), "--native-addr", victim.Native(), "--log-level", "debug"}
+	place := []string{"serve", "--data", dir, "--name", "node2", "--peer-addr", victim.Peer(), "--http-addr", victim.HTTP(), "--native-addr", victim.Native(), "--resp-addr", victim.RESP(), "--log-level", "debug"}
 	wantCLI(t, 1, "belongs to a cluster already", append(place, "--join", b.Nodes()[0].Peer())...)
 	stranger := startDaemon(t, nil, append(place, "--if-new", "--join", b.Nodes()[0].Peer())...)
 	eventually(t, "a link of B to be refused", func() bool { return strings.Contains(stranger.said(), "peer connection refused") })

@@ -101,7 +101,7 @@ func startDaemon(t *testing.T, env []string, args ...string) *daemon {
 // serveNode starts a node on a folder and waits until it listens.
 func serveNode(t *testing.T, dir string, args ...string) *daemon {
 	t.Helper()
-	ports := []string{"serve", "--data", dir, "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0"}
+	ports := []string{"serve", "--data", dir, "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0", "--resp-addr", "127.0.0.1:0"}
 	d := startDaemon(t, nil, append(ports, args...)...)
 	d.waitUp()
 	return d
@@ -232,7 +232,7 @@ func TestBadInputFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := startDaemon(t, []string{"KVORUM_CONFIG=" + file, "KVORUM_ZONE=by-environment", "KVORUM_GROUPS=2", "KVORUM_DATA=" + dir, "KVORUM_INIT=true"},
-		"serve", "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "off", "--groups", "3")
+		"serve", "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "off", "--resp-addr", "off", "--groups", "3")
 	d.waitUp()
 	d.founded()
 	s := d.status()
@@ -253,8 +253,8 @@ func TestBadInputPortInUse(t *testing.T) {
 	defer ln.Close()
 	taken := ln.Addr().String()
 	dir := filepath.Join(t.TempDir(), "data")
-	for _, flag := range []string{"--peer-addr", "--http-addr", "--native-addr"} {
-		args := []string{"serve", "--init", "--data", dir, "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0", flag, taken}
+	for _, flag := range []string{"--peer-addr", "--http-addr", "--native-addr", "--resp-addr"} {
+		args := []string{"serve", "--init", "--data", dir, "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0", "--resp-addr", "127.0.0.1:0", flag, taken}
 		code, _, errs := runCLI(t, nil, args...)
 		if code != 1 || !strings.Contains(errs, taken) || !strings.Contains(errs, "address already in use") {
 			t.Errorf("%s: code %d, %s", flag, code, errs)
@@ -272,7 +272,7 @@ func TestBadInputSameFolder(t *testing.T) {
 	first := serveNode(t, dir, "--init", "--groups", "2")
 	first.founded()
 	first.put("k", "v")
-	ports := []string{"--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0"}
+	ports := []string{"--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0", "--resp-addr", "127.0.0.1:0"}
 	for _, extra := range [][]string{nil, {"--init"}, {"--if-new", "--init"}, {"--join", first.peer}} {
 		wantCLI(t, 1, "in use by another process", append(append([]string{"serve", "--data", dir}, ports...), extra...)...)
 	}
@@ -292,7 +292,7 @@ func TestBadInputFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{file, filepath.Join(file, "below"), "/proc/kvorum"} {
-		code, _, errs := runCLI(t, nil, "serve", "--init", "--data", dir, "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0")
+		code, _, errs := runCLI(t, nil, "serve", "--init", "--data", dir, "--peer-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--native-addr", "127.0.0.1:0", "--resp-addr", "127.0.0.1:0")
 		if code != 1 || !strings.Contains(errs, "data folder") {
 			t.Errorf("%s: code %d, %s", dir, code, errs)
 		}

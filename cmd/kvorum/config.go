@@ -33,6 +33,7 @@ type config struct {
 	Peer      string
 	HTTP      string
 	Native    string
+	RESP      string
 	Insecure  bool
 
 	Init     bool
@@ -46,6 +47,9 @@ type config struct {
 	MaxKey          size
 	MaxValue        size
 	MaxConnections  int
+
+	RedisRedirect bool
+	DebugCommands bool
 
 	LogStore     string
 	SegmentSize  size
@@ -117,10 +121,11 @@ func options() []option {
 		{"zone", "failure domain of this node; replicas of a group spread over zones", text(func(c *config) *string { return &c.Zone })},
 		{"bind", "address the listeners bind to", text(func(c *config) *string { return &c.Bind })},
 		{"advertise", "host that other nodes and clients reach this node by; default: the bind address", text(func(c *config) *string { return &c.Advertise })},
-		{"port", "base port: peer, HTTP +1, native TCP +2", number(func(c *config) *int { return &c.Port })},
+		{"port", "base port: peer, HTTP +1, native TCP +2, Redis protocol +3", number(func(c *config) *int { return &c.Port })},
 		{"peer-addr", "listener for other nodes, host:port; default: bind:port", text(func(c *config) *string { return &c.Peer })},
 		{"http-addr", "HTTP listener, host:port or off; default: bind:port+1", text(func(c *config) *string { return &c.HTTP })},
 		{"native-addr", "native TCP listener, host:port or off; default: bind:port+2", text(func(c *config) *string { return &c.Native })},
+		{"resp-addr", "listener for clients of Redis, host:port or off; default: bind:port+3", text(func(c *config) *string { return &c.RESP })},
 		{"insecure", "allow a listener beyond loopback although there is no authentication", flag(func(c *config) *bool { return &c.Insecure })},
 		{"init", "found a new cluster with this node, once, on an empty data folder", flag(func(c *config) *bool { return &c.Init })},
 		{"join", "join the cluster of these members (host:peerport, comma separated), once, on an empty data folder", text(func(c *config) *string { return &c.Join })},
@@ -132,6 +137,8 @@ func options() []option {
 		{"max-key", "longest key, at most 64KiB", bytesize(func(c *config) *size { return &c.MaxKey })},
 		{"max-value", "longest value, at most 16MiB", bytesize(func(c *config) *size { return &c.MaxValue })},
 		{"max-connections", "client connections per listener", number(func(c *config) *int { return &c.MaxConnections })},
+		{"redis-redirect", "tell clients of Redis to ask the key's leader (MOVED), as Redis Cluster does, instead of asking it for them", flag(func(c *config) *bool { return &c.RedisRedirect })},
+		{"debug-commands", "allow DEBUG to clients of Redis", flag(func(c *config) *bool { return &c.DebugCommands })},
 		{"log-store", "storage of the replicated log: wal or bolt", text(func(c *config) *string { return &c.LogStore })},
 		{"segment-size", "size of a log segment file", bytesize(func(c *config) *size { return &c.SegmentSize })},
 		{"log-tail", "memory for the newest log entries, over all groups of the node; none has less than 1MiB", bytesize(func(c *config) *size { return &c.LogTail })},

@@ -68,11 +68,11 @@ func TestSizesRoundTrip(t *testing.T) {
 func sample() map[string]string {
 	return map[string]string{
 		"data": "elsewhere", "name": "n", "zone": "z", "bind": "127.0.0.2", "advertise": "host.example", "port": "7500",
-		"peer-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "native-addr": "off", "insecure": "true", "init": "true",
+		"peer-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "native-addr": "off", "resp-addr": "127.0.0.1:3", "insecure": "true", "init": "true",
 		"join": "127.0.0.1:7400", "if-new": "true", "groups": "5", "replicas": "5", "maxmemory": "1MiB",
 		"maxmemory-policy": "allkeys-lru", "max-key": "1KiB", "max-value": "2KiB", "max-connections": "7", "log-store": "bolt",
 		"segment-size": "1MiB", "log-tail": "2MiB", "snapshot-log": "3MiB", "snapshot-rate": "4MiB", "disk-reserve": "0", "heartbeat": "300ms", "timeout": "3s",
-		"log-level": "debug", "log-format": "json",
+		"log-level": "debug", "log-format": "json", "redis-redirect": "true", "debug-commands": "true",
 	}
 }
 
@@ -209,7 +209,7 @@ func TestExposure(t *testing.T) {
 		{[]string{"--bind=localhost"}, ""},
 		{[]string{"--bind=::1"}, ""},
 		{[]string{"--bind=127.8.9.10"}, ""},
-		{[]string{"--bind=0.0.0.0"}, "--bind: 0.0.0.0:7400, 0.0.0.0:7401, 0.0.0.0:7402"},
+		{[]string{"--bind=0.0.0.0"}, "--bind: 0.0.0.0:7400, 0.0.0.0:7401, 0.0.0.0:7402, 0.0.0.0:7403"},
 		{[]string{"--bind="}, "--bind: :7400"},
 		{[]string{"--bind=::"}, "--bind: [::]:7400"},
 		{[]string{"--bind=10.0.0.1"}, "--bind: 10.0.0.1:7400"},

@@ -43,7 +43,7 @@ func newDev(io stdio) *cobra.Command {
 	c := &cobra.Command{
 		Use: "dev", Short: "Start a whole cluster on loopback, one process per node", Args: cobra.NoArgs,
 		Long: "Starts nodes as child processes, founds a cluster on the first start and finds it again on later ones.\n" +
-			"Node i listens from port+10·i on: peer, HTTP +1, native TCP +2. Ctrl-C stops all of them. A node that leaves\n" +
+			"Node i listens from port+10·i on: peer, HTTP +1, native TCP +2, Redis protocol +3. Ctrl-C stops all of them. A node that leaves\n" +
 			"the cluster is not started again; a node that stops by itself with an error ends dev with it.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd.Context(), io, d) },
 	}
@@ -257,7 +257,7 @@ func (c *devCluster) printEndpoints(w io.Writer, complete bool) {
 	}
 	fmt.Fprintf(w, "%d %s %s; data in %s; Ctrl-C ends it\n\n", len(nodes), are, up, c.data)
 	for _, n := range nodes {
-		fmt.Fprintf(w, "  %s  HTTP http://%s  native TCP %s\n", n.name, n.http(), n.addrs[2])
+		fmt.Fprintf(w, "  %s  HTTP http://%s  native TCP %s  Redis %s\n", n.name, n.http(), n.addrs[2], n.addrs[3])
 	}
 	program, addr := programName(c.self), ""
 	if nodes[0].http() != defaultAddr {

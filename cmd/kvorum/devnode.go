@@ -27,7 +27,7 @@ type devNode struct {
 	data  string
 	args  []string
 	env   []string
-	addrs [3]string // peer, HTTP, native
+	addrs [4]string // peer, HTTP, native, RESP
 }
 
 func (n *devNode) http() string { return n.addrs[1] }

@@ -18,11 +18,12 @@ import (
 	"github.com/kvorum/kvorum/shard"
 	"github.com/kvorum/kvorum/tcpd"
 	"github.com/kvorum/kvorum/tcpd/native"
+	"github.com/kvorum/kvorum/tcpd/resp"
 )
 
 // listeners are the client ports; a nil one is off.
 type listeners struct {
-	http, native net.Listener
+	http, native, resp net.Listener
 }
 
 func listen(h *host.Host, c *config) (*listeners, error) {
@@ -30,7 +31,7 @@ func listen(h *host.Host, c *config) (*listeners, error) {
 	for _, p := range []struct {
 		addr string
 		ln   *net.Listener
-	}{{c.HTTP, &l.http}, {c.Native, &l.native}} {
+	}{{c.HTTP, &l.http}, {c.Native, &l.native}, {c.RESP, &l.resp}} {
 		if p.addr == "off" {
 			continue
 		}
@@ -54,7 +55,7 @@ func probe(h *host.Host, addr string) error {
 }
 
 func (l *listeners) close() {
-	for _, ln := range []net.Listener{l.http, l.native} {
+	for _, ln := range []net.Listener{l.http, l.native, l.resp} {
 		if ln != nil {
 			_ = ln.Close()
 		}
@@ -73,12 +74,13 @@ type edges struct {
 	lns    *listeners
 	http   *http.Server
 	native *tcpd.Server
+	resp   *tcpd.Server
 	// sessions makes native's sessions; it is closed behind the server.
 	sessions *native.Handler
 	wg       sync.WaitGroup
 }
 
-func openEdges(c *config, log *slog.Logger, sn *shard.Node, lns *listeners) (*edges, error) {
+func openEdges(c *config, log *slog.Logger, h *host.Host, sn *shard.Node, lns *listeners) (*edges, error) {
 	e := &edges{lns: lns}
 	e.http = httpd.NewServer(httpd.Config{Node: sn, Router: sn.Router(), Limits: sn.Router().Table().Limits(), Timeout: c.Timeout, Version: version, Logger: log})
 	var err error
@@ -98,11 +100,31 @@ func openEdges(c *config, log *slog.Logger, sn *shard.Node, lns *listeners) (*ed
 		Protocol: "native", Open: e.sessions.Open, MaxCommand: e.sessions.MaxCommand(), Refusal: native.Refusal(),
 		MaxConns: c.MaxConnections, Logger: log,
 	}
-	if e.native, err = tcpd.New(tc); err != nil {
+	if e.native, err = tcpd.New(tc); err == nil {
+		e.resp, err = openRESP(c, log, h, sn)
+	}
+	if err != nil {
 		e.sessions.Close()
 		return nil, err
 	}
 	return e, nil
+}
+
+func openRESP(c *config, log *slog.Logger, h *host.Host, sn *shard.Node) (*tcpd.Server, error) {
+	var srv *tcpd.Server
+	handler, err := resp.New(resp.Config{
+		Router: sn.Router(), Table: sn.Router().Table(), Cluster: sn, NodeID: sn.ID(), Version: version,
+		Redirect: c.RedisRedirect, Debug: c.DebugCommands, MaxConns: c.MaxConnections, Wall: h.Wall.Now,
+		Server: func() tcpd.Stats { return srv.Stats() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	srv, err = tcpd.New(tcpd.Config{
+		Protocol: "resp", Open: handler.Open, MaxCommand: handler.MaxCommand(), Refusal: resp.Refusal(),
+		MaxConns: c.MaxConnections, Logger: log,
+	})
+	return srv, err
 }
 
 // serve runs every edge; one that breaks stops the node.
@@ -119,12 +141,13 @@ func (e *edges) serve(stop context.CancelCauseFunc) {
 	}
 	run(e.lns.http, "HTTP", e.http.Serve)
 	run(e.lns.native, "native", e.native.Serve)
+	run(e.lns.resp, "RESP", e.resp.Serve)
 }
 
 func (e *edges) shutdown(log *slog.Logger, drain time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	if err := errors.Join(e.native.Shutdown(ctx), e.http.Shutdown(ctx)); err != nil {
+	if err := errors.Join(e.native.Shutdown(ctx), e.resp.Shutdown(ctx), e.http.Shutdown(ctx)); err != nil {
 		log.Warn("clients were cut off", slog.Any("error", err))
 		_ = e.http.Close()
 	}

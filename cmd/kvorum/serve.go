@@ -74,7 +74,7 @@ func (c *config) complete() (faults []error) {
 	for i, l := range []struct {
 		flag string
 		addr *string
-	}{{"--peer-addr", &c.Peer}, {"--http-addr", &c.HTTP}, {"--native-addr", &c.Native}} {
+	}{{"--peer-addr", &c.Peer}, {"--http-addr", &c.HTTP}, {"--native-addr", &c.Native}, {"--resp-addr", &c.RESP}} {
 		if *l.addr == "" {
 			l.flag, *l.addr = "--bind", net.JoinHostPort(c.Bind, strconv.Itoa(c.Port+i))
 		}
@@ -171,7 +171,7 @@ func runServe(ctx context.Context, h *host.Host, c *config, stderr io.Writer) er
 		return leftBefore(c, log)
 	}
 
-	edges, err := openEdges(c, log, sn, lns)
+	edges, err := openEdges(c, log, h, sn, lns)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,8 @@ func runServe(ctx context.Context, h *host.Host, c *config, stderr io.Writer) er
 	edges.serve(stop)
 
 	log.Info("node is up", slog.String("node", sn.ID()), slog.String("name", c.Name), slog.String("peer", rn.Addr()),
-		slog.String("http", lns.text(lns.http)), slog.String("native", lns.text(lns.native)), slog.String("data", absolute(c.Data)))
+		slog.String("http", lns.text(lns.http)), slog.String("native", lns.text(lns.native)), slog.String("resp", lns.text(lns.resp)),
+		slog.String("data", absolute(c.Data)))
 	if err := enter(ctx, c, log, sn); err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -273,6 +274,9 @@ func (c *config) shardConfig(log *slog.Logger, stop context.CancelCauseFunc, rn 
 	}
 	if lns.native != nil {
 		addrs["native"] = c.advertised(lns.native.Addr())
+	}
+	if lns.resp != nil {
+		addrs["resp"] = c.advertised(lns.resp.Addr())
 	}
 	return shard.Config{
 		Name: c.Name, Zone: c.Zone, Addrs: addrs, Version: version, Limits: c.limits(), Logger: log, ResolvePeer: resolvePeer,

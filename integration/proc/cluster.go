@@ -61,7 +61,7 @@ type Cluster struct {
 // Node is one node, running or not.
 type Node struct {
 	Index int
-	// Base is the peer port; HTTP is one above, native TCP two above.
+	// Base is the peer port; HTTP is one above, native TCP two, RESP three.
 	Base int
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -73,6 +73,9 @@ func (n *Node) HTTP() string { return "127.0.0.1:" + strconv.Itoa(n.Base+1) }
 
 // Native is the node's native TCP address.
 func (n *Node) Native() string { return "127.0.0.1:" + strconv.Itoa(n.Base+2) }
+
+// RESP is the node's address for clients of Redis.
+func (n *Node) RESP() string { return "127.0.0.1:" + strconv.Itoa(n.Base+3) }
 
 // Peer is the node's peer address.
 func (n *Node) Peer() string { return "127.0.0.1:" + strconv.Itoa(n.Base) }
@@ -100,12 +103,12 @@ func New(cfg Config) (*Cluster, error) {
 	return &Cluster{cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}}, nil
 }
 
-// freePort looks for a range of ports in which the first three of each node are free now.
+// freePort looks for a range of ports in which the first four of each node are free now.
 func freePort() (int, error) {
 	for base := 17400; base < 60000; base += 200 {
 		free := true
 		for i := range 5 {
-			for j := range 3 {
+			for j := range 4 {
 				ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(base+portsPerNode*i+j))
 				if err != nil {
 					free = false
