@@ -150,6 +150,9 @@ func (r *modelRange) part(all []modelPair) []modelPair {
 	if r.reverse {
 		slices.Reverse(all)
 	}
+	if r.by == "RANK" {
+		return all
+	}
 	if r.offset < 0 || r.offset > int64(len(all)) {
 		return nil
 	}

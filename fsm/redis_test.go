@@ -278,7 +278,7 @@ func (r *rivals) compare() {
 // order for good, without order.
 func (m *model) agrees(words []string, said, ours Result) bool {
 	name := strings.ToUpper(words[0])
-	if listings[name] > 0 && (len(words) == 2 || name[0] == 'S') {
+	if listings[name] > 0 && (len(words) == 2 || len(words) > 2 && name[0] == 'S') {
 		if k := m.read(words[1]); k != nil && k.large || name[0] == 'S' {
 			said, ours = unordered(name, said), unordered(name, ours)
 		}

@@ -207,3 +207,34 @@ func TestCombinedReplyIsBounded(t *testing.T) {
 		t.Errorf("ZRANGE of 75 MiB: %.100s", got)
 	}
 }
+
+// TestInPairs: RESP3 words these replies as pairs, and no others.
+func TestInPairs(t *testing.T) {
+	tm := newOwner(t)
+	for words, want := range map[string]bool{
+		"ZRANGE z 0 -1 WITHSCORES":          true,
+		"ZRANGE z 0 -1":                     false,
+		"ZRANGEBYSCORE z 0 9 WITHSCORES":    true,
+		"ZREVRANGE z 0 0 WITHSCORES":        true,
+		"ZRANDMEMBER z 1 WITHSCORES":        true,
+		"ZRANDMEMBER z 2":                   false,
+		"ZUNION 1 z WITHSCORES":             true,
+		"ZINTER 1 z WITHSCORES":             true,
+		"ZDIFF 1 z WITHSCORES":              true,
+		"ZMSCORE z a b":                     false,
+		"ZSCAN z 0":                         false,
+		"ZMPOP 1 z MIN COUNT 5":             false,
+		"ZPOPMIN z":                         false,
+		"ZPOPMAX z 1":                       true,
+		"ZRANGE none 0 -1 WITHSCORES":       false,
+		"ZRANGESTORE z z 0 -1":              false,
+		"ZREVRANGEBYSCORE z 9 0 WITHSCORES": true,
+	} {
+		tm.do("ZADD", "z", "1", "a", "2", "b", "3", "c")
+		cmd, _ := tm.command(strings.Fields(words)...)
+		res := tm.do(strings.Fields(words)...)
+		if got := tm.table.Spec(cmd.Op).InPairs(cmd.Args, &res); got != want {
+			t.Errorf("%s: %v, want %v", words, got, want)
+		}
+	}
+}

@@ -140,6 +140,18 @@ type Command struct {
 	Write bool
 }
 
+// KeysFrom is the place, counting the name as 0, of the argument that tells how many keys follow it. They come
+// on top of those that FirstKey begins. 0: none.
+func (c *Command) KeysFrom() int {
+	switch c.Op {
+	case OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff:
+		return 1
+	case OpZUnionStore, OpZInterStore, OpZDiffStore:
+		return 2
+	}
+	return 0
+}
+
 const (
 	read  = false
 	write = true

@@ -2,7 +2,10 @@
 
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // crcTable is the table of CRC-16/XMODEM (polynomial 0x1021), two bytes an entry.
 const crcTable = "" +
@@ -42,20 +45,39 @@ func SlotOf(key []byte) uint16 {
 // KeySlot returns the slot that every key of the command's arguments (its name not counted) is in.
 // ok is false when there is no key, or when keys are in several slots.
 func (c *Command) KeySlot(args [][]byte) (slot uint16, ok bool) {
-	if c.FirstKey == 0 {
-		return 0, false
+	if c.FirstKey > 0 {
+		end := int(c.LastKey)
+		if end < 0 {
+			end += len(args) + 1
+		}
+		end = min(end, len(args))
+		for i := int(c.FirstKey) - 1; i < end; i += int(c.KeyStep) {
+			s := SlotOf(args[i])
+			if ok && s != slot {
+				return 0, false
+			}
+			slot, ok = s, true
+		}
 	}
-	end := int(c.LastKey)
-	if end < 0 {
-		end += len(args) + 1
-	}
-	end = min(end, len(args))
-	for i := int(c.FirstKey) - 1; i < end; i += int(c.KeyStep) {
-		s := SlotOf(args[i])
+	for _, key := range c.countedKeys(args) {
+		s := SlotOf(key)
 		if ok && s != slot {
 			return 0, false
 		}
 		slot, ok = s, true
 	}
 	return slot, ok
+}
+
+// countedKeys returns the keys that an argument announces, none when it is no such number.
+func (c *Command) countedKeys(args [][]byte) [][]byte {
+	from := c.KeysFrom()
+	if from == 0 || from > len(args) {
+		return nil
+	}
+	n, err := strconv.Atoi(string(args[from-1]))
+	if err != nil || n < 1 || n > len(args)-from {
+		return nil
+	}
+	return args[from : from+n]
 }

@@ -121,6 +121,12 @@ func TestKeySlot(t *testing.T) {
 		{"same tag", OpMSet, b("{foo}1", "v", "{foo}2", "w"), true},
 		{"values do not count", OpMSet, b("foo", "bar", "{foo}", "zap"), true},
 		{"several slots", OpDel, b("foo", "bar"), false},
+		{"counted keys", OpZUnion, b("2", "foo", "{foo}1", "WITHSCORES"), true},
+		{"counted keys in several slots", OpZUnion, b("2", "foo", "bar"), false},
+		{"a key and counted keys", OpZUnionStore, b("foo", "1", "{foo}1"), true},
+		{"a key and counted keys in several slots", OpZUnionStore, b("foo", "1", "bar"), false},
+		{"too many keys announced", OpZUnion, b("2", "foo"), false},
+		{"no number of keys", OpZUnion, b("x", "foo"), false},
 	}
 	for _, tt := range tests {
 		slot, ok := Lookup(tt.op).KeySlot(tt.args)

@@ -25,7 +25,7 @@ func TestCommandTablesAgree(t *testing.T) {
 			t.Errorf("%s: the server has no command %d", c.Name, c.Op)
 			continue
 		}
-		if s.Name != c.Name || s.Write != c.Write || s.FirstKey != int(c.FirstKey) || s.LastKey != int(c.LastKey) || s.KeyStep != int(c.KeyStep) {
+		if s.Name != c.Name || s.Write != c.Write || s.FirstKey != int(c.FirstKey) || s.LastKey != int(c.LastKey) || s.KeyStep != int(c.KeyStep) || s.KeysFrom != c.KeysFrom() {
 			t.Errorf("client has %+v, server has %s write %v keys %d %d %d", c, s.Name, s.Write, s.FirstKey, s.LastKey, s.KeyStep)
 		}
 	}
