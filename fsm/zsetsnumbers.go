@@ -47,6 +47,12 @@ func Double(v float64) Result { return Result{Kind: KindDouble, Dbl: v} }
 // parseDouble reads a score, a weight or an increment, as Redis does: all that C's strtod takes but space
 // before it, NaN, and what is beyond a double's range.
 func parseDouble(b []byte) (float64, bool) {
+	const exact = 15 // digits that a double holds for sure
+	if len(b) <= exact {
+		if n, ok := parseInt(b); ok {
+			return float64(n), true
+		}
+	}
 	if len(b) == 0 || isSpace(b[0]) {
 		return 0, false
 	}

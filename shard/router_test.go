@@ -34,6 +34,11 @@ func TestDoBasics(t *testing.T) {
 				{[]fsm.Command{cmd(fsm.OpDel, k("a"), k("b"), k("zz")), cmd(fsm.OpExists, k("a"), k("c"), k("d"))}, "[2 2]"},
 				{[]fsm.Command{cmd(fsm.OpMSetNX, k("e"), "1", k("f"), "2")}, "[" + fsm.TextCrossSlot + "]"},
 				{[]fsm.Command{cmd(fsm.OpMSetNX, "{"+k("e")+"}1", "1", "{"+k("e")+"}2", "2")}, "[1]"},
+				{[]fsm.Command{cmd(fsm.OpZUnion, "2", k("e"), k("f"))}, "[" + fsm.TextCrossSlot + "]"},
+				{[]fsm.Command{cmd(fsm.OpZUnionStore, k("e"), "1", k("f"))}, "[" + fsm.TextCrossSlot + "]"},
+				{[]fsm.Command{cmd(fsm.OpZUnionStore, k("e"), "1", "{"+k("e")+"}")}, "[0]"},
+				{[]fsm.Command{cmd(fsm.OpZMPop, "2", k("e"), "{"+k("e")+"}", "MIN")}, "[nil]"},
+				{[]fsm.Command{cmd(fsm.OpZMPop, "9", k("e"), "MIN")}, "[ERR syntax error]"},
 				{[]fsm.Command{cmd(fsm.OpGet)}, "[ERR wrong number of arguments for 'get' command]"},
 				{[]fsm.Command{cmd(fsm.OpOpenSession)}, "[ERR shard: admit: invalid command]"},
 			} {
