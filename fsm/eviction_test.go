@@ -166,6 +166,14 @@ var samples = map[string]string{
 	"RPUSH": "l x", "LPOP": "l", "RPOP": "l", "LLEN": "l", "LRANGE": "l 0 -1", "LINDEX": "l 0", "LSET": "l 0 x", "LREM": "l 0 a",
 	"LTRIM": "l 0 0", "HSET": "h f x", "HGET": "h f", "HMGET": "h f g", "HGETALL": "h", "HDEL": "h f", "HEXISTS": "h f", "HLEN": "h",
 	"HKEYS": "h", "HVALS": "h", "HINCRBY": "h n 1", "KV.GET": "s", "KV.DEL": "s", "KV.STATS": "",
+	"SADD": "m x", "SREM": "m a", "SMEMBERS": "m", "SISMEMBER": "m a", "SMISMEMBER": "m a x", "SCARD": "m", "SPOP": "m", "SRANDMEMBER": "m",
+	"SMOVE": "m m2 a", "SINTER": "m m", "SINTERSTORE": "m2 m m", "SINTERCARD": "2 m m", "SUNION": "m m", "SUNIONSTORE": "m2 m m",
+	"SDIFF": "m none", "SDIFFSTORE": "m2 m none", "SSCAN": "m 0",
+	"ZADD": "z 9 x", "ZINCRBY": "z 1 a", "ZREM": "z a", "ZCARD": "z", "ZSCORE": "z a", "ZMSCORE": "z a x", "ZRANK": "z a", "ZREVRANK": "z a",
+	"ZCOUNT": "z 0 9", "ZLEXCOUNT": "z - +", "ZRANGE": "z 0 -1", "ZRANGESTORE": "z2 z 0 -1", "ZRANGEBYSCORE": "z 0 9", "ZREVRANGEBYSCORE": "z 9 0",
+	"ZRANGEBYLEX": "z - +", "ZREVRANGEBYLEX": "z + -", "ZREVRANGE": "z 0 -1", "ZREMRANGEBYRANK": "z 0 0", "ZREMRANGEBYSCORE": "z 0 1",
+	"ZREMRANGEBYLEX": "z - +", "ZPOPMIN": "z", "ZPOPMAX": "z 1", "ZMPOP": "1 z MIN", "ZRANDMEMBER": "z", "ZUNION": "2 z m", "ZUNIONSTORE": "z2 2 z m",
+	"ZINTER": "2 z m", "ZINTERSTORE": "z2 2 z m", "ZINTERCARD": "2 z m", "ZDIFF": "2 z none", "ZDIFFSTORE": "z2 2 z none", "ZSCAN": "z 0",
 }
 
 // overfull makes a machine with a key of each type that is over its limit under noeviction.
@@ -177,6 +185,8 @@ func overfull(t *testing.T) *testMachine {
 		EXPIRE v 100 => 1
 		RPUSH l a b c => 3
 		HSET h f 1 g 2 n 3 => 3
+		SADD m a b => 2
+		ZADD z 1 a 2 c => 2
 	`)
 	policy, _ := ParsePolicy("noeviction")
 	tm.must(Limit(1, policy, 0))
