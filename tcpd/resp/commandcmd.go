@@ -64,38 +64,51 @@ func (c *command) describe() fsm.Result {
 	var specs []fsm.Result
 	if c.spec != nil && c.spec.FirstKey > 0 {
 		first, last, step = c.spec.FirstKey, c.spec.LastKey, c.spec.KeyStep
-		specs = []fsm.Result{keySpec(c, first, last, step)}
+		specs = append(specs, c.keySpec(first, rangeSpec(first, last, step)))
+	}
+	if c.spec != nil && c.spec.KeysFrom > 0 {
+		specs = append(specs, c.keySpec(c.spec.KeysFrom, fsm.Map([]fsm.Result{
+			bulk("type"), bulk("keynum"),
+			bulk("spec"), fsm.Map([]fsm.Result{bulk("keynumidx"), fsm.Int(0), bulk("firstkey"), fsm.Int(1), bulk("keystep"), fsm.Int(1)}),
+		})))
 	}
 	var subs []*command
 	for _, name := range sortedNames(c.subs) {
 		subs = append(subs, c.subs[name])
 	}
+	keys := fsm.Result{Kind: fsm.KindSet, Elems: specs}
+	children := fsm.Result{Kind: fsm.KindSet, Elems: describe(subs).Elems}
 	return fsm.Array([]fsm.Result{
 		bulk(c.name), fsm.Int(int64(c.arity)), set(c.flagWords()), fsm.Int(int64(first)), fsm.Int(int64(last)), fsm.Int(int64(step)),
-		set(c.categories()), fsm.Array(nil), fsm.Array(specs), describe(subs),
+		set(c.categories()), set(nil), keys, children,
 	})
 }
 
-func keySpec(c *command, first, last, step int) fsm.Result {
+// keySpec words where keys begin and how the others are found.
+func (c *command) keySpec(index int, find fsm.Result) fsm.Result {
 	flags := []string{"RO", "access"}
 	if c.spec.Write {
 		flags = []string{"RW", "update"}
 	}
+	return fsm.Map([]fsm.Result{
+		bulk("flags"), set(flags),
+		bulk("begin_search"), fsm.Map([]fsm.Result{bulk("type"), bulk("index"), bulk("spec"), fsm.Map([]fsm.Result{bulk("index"), fsm.Int(int64(index))})}),
+		bulk("find_keys"), find,
+	})
+}
+
+func rangeSpec(first, last, step int) fsm.Result {
 	if last >= 0 {
 		last -= first
 	}
 	return fsm.Map([]fsm.Result{
-		bulk("flags"), set(flags),
-		bulk("begin_search"), fsm.Map([]fsm.Result{bulk("type"), bulk("index"), bulk("spec"), fsm.Map([]fsm.Result{bulk("index"), fsm.Int(int64(first))})}),
-		bulk("find_keys"), fsm.Map([]fsm.Result{
-			bulk("type"), bulk("range"),
-			bulk("spec"), fsm.Map([]fsm.Result{bulk("lastkey"), fsm.Int(int64(last)), bulk("keystep"), fsm.Int(int64(step)), bulk("limit"), fsm.Int(0)}),
-		}),
+		bulk("type"), bulk("range"),
+		bulk("spec"), fsm.Map([]fsm.Result{bulk("lastkey"), fsm.Int(int64(last)), bulk("keystep"), fsm.Int(int64(step)), bulk("limit"), fsm.Int(0)}),
 	})
 }
 
 func (c *command) flagWords() (words []string) {
-	for i, w := range []string{"admin", "fast", "readonly", "write", "denyoom", "noscript", "loading", "stale", "no_auth", "allow_busy"} {
+	for i, w := range []string{"write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy", "movablekeys"} {
 		if c.flags&(1<<i) != 0 {
 			words = append(words, w)
 		}
@@ -106,21 +119,41 @@ func (c *command) flagWords() (words []string) {
 // categories words a command's ACL categories.
 func (c *command) categories() (words []string) {
 	if c.spec == nil {
-		words = []string{"@slow"}
+		if c.flags&flagAdmin != 0 {
+			words = append(words, "@admin")
+		}
 		if c.flags&flagFast != 0 {
-			words = []string{"@fast"}
+			words = append(words, "@fast")
+		} else {
+			words = append(words, "@slow")
 		}
 		if c.flags&flagAdmin != 0 {
-			words = append([]string{"@admin", "@dangerous"}, words...)
+			words = append(words, "@dangerous")
 		}
 		if c.group == groupClient {
 			words = append(words, "@connection")
 		}
 		return words
 	}
-	for i, w := range []string{"read", "write", "keyspace", "string", "list", "hash", "fast", "slow", "dangerous", "admin", "set", "sortedset"} {
-		if c.spec.Categories&(1<<i) != 0 {
-			words = append(words, "@"+w)
+	for _, cat := range []struct {
+		bit  uint64
+		word string
+	}{
+		{fsm.CatKeyspace, "keyspace"},
+		{fsm.CatRead, "read"},
+		{fsm.CatWrite, "write"},
+		{fsm.CatSet, "set"},
+		{fsm.CatSortedSet, "sortedset"},
+		{fsm.CatList, "list"},
+		{fsm.CatHash, "hash"},
+		{fsm.CatString, "string"},
+		{fsm.CatAdmin, "admin"},
+		{fsm.CatFast, "fast"},
+		{fsm.CatSlow, "slow"},
+		{fsm.CatDangerous, "dangerous"},
+	} {
+		if c.spec.Categories&cat.bit != 0 {
+			words = append(words, "@"+cat.word)
 		}
 	}
 	return words

@@ -27,7 +27,7 @@ func fixed(name, value string) parameter {
 const (
 	faultMemory    = "argument must be a memory value"
 	faultNumber    = "argument couldn't be parsed into an integer"
-	faultPolicy    = "argument(s) must be one of the following: noeviction, allkeys-lru, volatile-lru, allkeys-random, volatile-random, volatile-ttl"
+	faultPolicy    = "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction"
 	faultImmutable = "can't set immutable config"
 	faultNoCluster = "this node belongs to no cluster"
 	faultDuplicate = "duplicate parameter"

@@ -9,30 +9,38 @@ import (
 	"github.com/kvorum/kvorum/fsm"
 )
 
-// shape says what RESP2 does to a command's reply beyond turning each kind into an older one.
+// shape says how a reply is worded beyond its kinds.
 type shape uint8
 
 const (
 	shapePlain shape = iota
-	// shapeNullArray: what is not there is a null array.
+	// shapeNullArray: what is not there is a null array in RESP2.
 	shapeNullArray
-	// shapeNullArrayCounted: the same, but only when the command has an argument behind its key.
-	shapeNullArrayCounted
-	// shapePairs: elements that are arrays are put in a row.
+	// shapePairs: what RESP2 has in a row is an array of pairs in RESP3.
 	shapePairs
 )
 
-// shapeOf is by name, so that a row of the table finds its shape when it arrives there.
-func shapeOf(name string) shape {
-	switch name {
-	case "LPOP", "RPOP":
-		return shapeNullArrayCounted
-	case "LMPOP", "ZMPOP", "BLPOP", "BRPOP", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "KV.EXEC", "XREAD", "XREADGROUP":
+// shapeOf gives the shape of a reply to a command with these arguments.
+func (c *command) shapeOf(args [][]byte, r *fsm.Result) shape {
+	switch {
+	case r.Kind == fsm.KindNull && (c.nullArray || c.nullArrayCounted && len(args) > 1):
 		return shapeNullArray
-	case "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", "ZPOPMIN", "ZPOPMAX", "ZRANDMEMBER", "ZUNION", "ZINTER", "ZDIFF", "HRANDFIELD":
+	case r.Kind == fsm.KindArray && c.spec.InPairs(args, r):
 		return shapePairs
 	}
 	return shapePlain
+}
+
+// nullArrays tells by name, so that a row of the table needs nothing here when it arrives, which commands
+// answer with a null array; counted: only with an argument behind the key.
+func nullArrays(name string) (always, counted bool) {
+	switch name {
+	case "LPOP", "RPOP":
+		return false, true
+	case "LMPOP", "ZMPOP", "BLPOP", "BRPOP", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "KV.EXEC":
+		return true, false
+	}
+	return false, false
 }
 
 // encoder gathers replies in buf. A reply that is too large to gather goes through out piece by piece.
@@ -45,34 +53,20 @@ type encoder struct {
 	err error
 }
 
-// reply appends a command's whole reply. args count what was behind the command's name.
-func (e *encoder) reply(r *fsm.Result, sh shape, args int) {
-	if e.proto == 2 {
-		switch {
-		case r.Kind == fsm.KindNull && (sh == shapeNullArray || sh == shapeNullArrayCounted && args > 1):
-			e.buf = append(e.buf, "*-1\r\n"...)
-			return
-		case r.Kind == fsm.KindArray && sh == shapePairs && hasPairs(r):
-			e.pairs(r)
-			return
+// reply appends a command's whole reply.
+func (e *encoder) reply(r *fsm.Result, sh shape) {
+	switch {
+	case sh == shapeNullArray && e.proto == 2:
+		e.buf = append(e.buf, "*-1\r\n"...)
+	case sh == shapePairs && e.proto == 3:
+		e.head('*', len(r.Elems)/2)
+		for i := 0; i+1 < len(r.Elems); i += 2 {
+			e.head('*', 2)
+			e.value(&r.Elems[i])
+			e.value(&r.Elems[i+1])
 		}
-	}
-	e.value(r)
-}
-
-func hasPairs(r *fsm.Result) bool { return len(r.Elems) > 0 && r.Elems[0].Kind == fsm.KindArray }
-
-// pairs writes an array of arrays as one.
-func (e *encoder) pairs(r *fsm.Result) {
-	n := 0
-	for i := range r.Elems {
-		n += len(r.Elems[i].Elems)
-	}
-	e.head('*', n)
-	for i := range r.Elems {
-		for j := range r.Elems[i].Elems {
-			e.value(&r.Elems[i].Elems[j])
-		}
+	default:
+		e.value(r)
 	}
 }
 

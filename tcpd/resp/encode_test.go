@@ -49,33 +49,36 @@ func TestEncode(t *testing.T) {
 	} {
 		for proto, want := range map[int]string{2: c.want2, 3: c.want3} {
 			e := encoder{proto: proto}
-			if e.reply(&c.in, shapePlain, 0); string(e.buf) != want {
+			if e.reply(&c.in, shapePlain); string(e.buf) != want {
 				t.Errorf("%s in RESP%d: %q, want %q", name, proto, e.buf, want)
 			}
 		}
 	}
 }
 
-// TestEncodeShapes: what RESP2 words otherwise than RESP3, by command.
+func double(d float64) fsm.Result { return fsm.Result{Kind: fsm.KindDouble, Dbl: d} }
+
+// TestEncodeShapes: what the protocols word differently, by command.
 func TestEncodeShapes(t *testing.T) {
-	pairs := fsm.Array([]fsm.Result{fsm.Array([]fsm.Result{bulk("a"), fsm.Int(1)}), fsm.Array([]fsm.Result{bulk("b"), fsm.Int(2)})})
+	b := newBench(t, nil, nil)
+	defer b.close()
 	for _, c := range []struct {
-		name         string
+		line         string
 		in           fsm.Result
-		args         int
 		want2, want3 string
 	}{
-		{"LPOP", fsm.Null(), 1, "$-1\r\n", "_\r\n"},
-		{"LPOP", fsm.Null(), 2, "*-1\r\n", "_\r\n"},
-		{"LMPOP", fsm.Null(), 3, "*-1\r\n", "_\r\n"},
-		{"GET", fsm.Null(), 1, "$-1\r\n", "_\r\n"},
-		{"ZRANGE", pairs, 4, "*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:2\r\n", "*2\r\n*2\r\n$1\r\na\r\n:1\r\n*2\r\n$1\r\nb\r\n:2\r\n"},
-		{"ZMPOP", pairs, 4, "*2\r\n*2\r\n$1\r\na\r\n:1\r\n*2\r\n$1\r\nb\r\n:2\r\n", "*2\r\n*2\r\n$1\r\na\r\n:1\r\n*2\r\n$1\r\nb\r\n:2\r\n"},
+		{"LPOP k", fsm.Null(), "$-1\r\n", "_\r\n"},
+		{"LPOP k 2", fsm.Null(), "*-1\r\n", "_\r\n"},
+		{"ZMPOP 1 k MIN", fsm.Null(), "*-1\r\n", "_\r\n"},
+		{"GET k", fsm.Null(), "$-1\r\n", "_\r\n"},
+		{"ZRANGE k 0 -1 WITHSCORES", fsm.Array([]fsm.Result{bulk("a"), double(1), bulk("b"), double(2)}), "*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n", "*2\r\n*2\r\n$1\r\na\r\n,1\r\n*2\r\n$1\r\nb\r\n,2\r\n"},
+		{"ZRANGE k 0 -1", fsm.Array([]fsm.Result{bulk("a"), bulk("b")}), "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"},
 	} {
+		args := bytes.Fields([]byte(c.line))
 		for proto, want := range map[int]string{2: c.want2, 3: c.want3} {
 			e := encoder{proto: proto}
-			if e.reply(&c.in, shapeOf(c.name), c.args); string(e.buf) != want {
-				t.Errorf("%s with %d arguments in RESP%d: %q, want %q", c.name, c.args, proto, e.buf, want)
+			if e.reply(&c.in, b.h.lookup(args[0]).shapeOf(args[1:], &c.in)); string(e.buf) != want {
+				t.Errorf("%s in RESP%d: %q, want %q", c.line, proto, e.buf, want)
 			}
 		}
 	}
@@ -98,7 +101,7 @@ func TestEncodePieces(t *testing.T) {
 	for range 100_000 {
 		res.Elems = append(res.Elems, bulk("element"))
 	}
-	e.reply(&res, shapePlain, 0)
+	e.reply(&res, shapePlain)
 	got.Write(e.buf)
 	want := "*100002\r\n$65537\r\n" + string(large) + "\r\n:1\r\n" + strings.Repeat("$7\r\nelement\r\n", 100_000)
 	if !alias || got.String() != want {
@@ -107,7 +110,7 @@ func TestEncodePieces(t *testing.T) {
 	broken := errors.New("broken")
 	calls := 0
 	e = encoder{proto: 2, out: func([]byte) error { calls++; return broken }}
-	if e.reply(&res, shapePlain, 0); !errors.Is(e.err, broken) || calls != 1 {
+	if e.reply(&res, shapePlain); !errors.Is(e.err, broken) || calls != 1 {
 		t.Fatalf("%v after %d calls", e.err, calls)
 	}
 }

@@ -232,7 +232,7 @@ func (s *session) deliver(replies []shard.Reply) error {
 		if d := now.Sub(s.began); s.h.slow.takes(d) {
 			s.h.slow.add(s, d, cutArgs([]string{c.name}, args))
 		}
-		s.answer(&res, c.shape, len(args))
+		s.answer(&res, c.shapeOf(args, &res))
 		replies[i] = shard.Reply{}
 		if s.enc.err != nil {
 			return s.enc.err
@@ -241,16 +241,16 @@ func (s *session) deliver(replies []shard.Reply) error {
 	return nil
 }
 
-// say answers with a reply that RESP2 knows in one form only. KindNone says nothing.
+// say answers with a reply of plain shape. KindNone says nothing.
 func (s *session) say(res fsm.Result) {
 	if res.Kind == fsm.KindNone {
 		return
 	}
-	s.answer(&res, shapePlain, 0)
+	s.answer(&res, shapePlain)
 }
 
 // answer appends a whole reply, or writes it when it is large.
-func (s *session) answer(res *fsm.Result, sh shape, args int) {
+func (s *session) answer(res *fsm.Result, sh shape) {
 	switch s.muting {
 	case replyNone:
 		return
@@ -259,7 +259,7 @@ func (s *session) answer(res *fsm.Result, sh shape, args int) {
 		return
 	case replyAll:
 	}
-	s.enc.reply(res, sh, args)
+	s.enc.reply(res, sh)
 	if s.holding {
 		s.holding = false
 		err := s.enc.err

@@ -18,16 +18,17 @@ import (
 type traits uint16
 
 const (
-	flagAdmin traits = 1 << iota
-	flagFast
+	flagWrite traits = 1 << iota
 	flagReadonly
-	flagWrite
 	flagDenyOOM
+	flagAdmin
 	flagNoScript
 	flagLoading
 	flagStale
+	flagFast
 	flagNoAuth
 	flagAllowBusy
+	flagMovableKeys
 )
 
 // command is one row: either the router's (spec) or answered here (run), or a container of others
@@ -38,10 +39,11 @@ type command struct {
 	flags traits
 	group string // as COMMAND DOCS names it
 	spec  *fsm.Spec
-	shape shape
 	run   func(ctx context.Context, s *session, args [][]byte) fsm.Result
 	subs  map[string]*command // by upper name
 	stat  stat
+	// nullArray: see nullArrays.
+	nullArray, nullArrayCounted bool
 }
 
 // stat counts what became of a command.
@@ -96,7 +98,8 @@ func (h *Handler) indexCommands() {
 }
 
 func routed(name string, spec *fsm.Spec) *command {
-	c := &command{name: strings.ToLower(name), arity: spec.Arity, spec: spec, shape: shapeOf(name), group: groupOf(spec)}
+	c := &command{name: strings.ToLower(name), arity: spec.Arity, spec: spec, group: groupOf(spec)}
+	c.nullArray, c.nullArrayCounted = nullArrays(name)
 	if spec.Write {
 		c.flags |= flagWrite
 	} else {
@@ -107,6 +110,9 @@ func routed(name string, spec *fsm.Spec) *command {
 	}
 	if spec.Categories&fsm.CatFast != 0 {
 		c.flags |= flagFast
+	}
+	if spec.KeysFrom > 0 {
+		c.flags |= flagMovableKeys
 	}
 	return c
 }
@@ -192,9 +198,9 @@ func groupOf(spec *fsm.Spec) string {
 		return "list"
 	case c&fsm.CatHash != 0:
 		return "hash"
-	case spec.Op >= 384 && spec.Op < 416:
+	case c&fsm.CatSet != 0:
 		return "set"
-	case spec.Op >= 416 && spec.Op < 480:
+	case c&fsm.CatSortedSet != 0:
 		return "sorted-set"
 	}
 	return "generic"
