@@ -47,8 +47,11 @@ func (p *pacer) spent(n int, work time.Duration) time.Duration {
 // removePause is how long the disk is left alone between two pieces of an old snapshot that is removed.
 const removePause = 5 * time.Millisecond
 
-// pause waits, and returns false as soon as the group's raft is being stopped.
+// pause waits, and returns false as soon as the group's raft is being stopped, or the node needs space.
 func (g *Group) pause(d time.Duration) bool {
+	if g.n.low.Load() {
+		return false
+	}
 	var stop chan struct{}
 	if in := g.inst.Load(); in != nil {
 		stop = in.stop

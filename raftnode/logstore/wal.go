@@ -67,7 +67,10 @@ func OpenWAL(fs host.FS, dir string, opts Options) (Store, error) {
 		return nil, err
 	}
 	w.report, w.fs.report = s.poisonWith, s.poisonWith
-	w.fs.sweep()
+	if err := w.fs.sweep(); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -207,8 +210,7 @@ func (w *walLog) append(logs []*raft.Log) error {
 		w.first = logs[0].Index
 	}
 	w.last = logs[len(logs)-1].Index
-	w.fs.sweep()
-	return nil
+	return w.fs.sweep()
 }
 
 func (w *walLog) remove(lo, hi uint64) error {
@@ -229,8 +231,7 @@ func (w *walLog) remove(lo, hi uint64) error {
 		w.last = lo - 1
 		tail.trim()
 	}
-	w.fs.sweep()
-	return nil
+	return w.fs.sweep()
 }
 
 func (w *walLog) close() error {

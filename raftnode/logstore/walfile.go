@@ -116,17 +116,34 @@ func (v *walFS) Delete(_, name string) error {
 // sweepPause is how long the file system is left alone between two pieces of a segment that is removed.
 const sweepPause = 5 * time.Millisecond
 
-// sweep sees to it that the files noted by Delete are removed, on a goroutine of their own.
-func (v *walFS) sweep() {
+// sweep sees to it that the files noted by Delete are removed: on a goroutine of their own, or at once when the
+// space they take may be needed for the next append.
+func (v *walFS) sweep() error {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(v.doomed) > 0 && !v.sweeping && !v.closed {
-		v.sweeping = true
-		v.sweeper.Go(v.sweepAll)
+	if len(v.doomed) == 0 || v.sweeping || v.closed {
+		v.mu.Unlock()
+		return nil
 	}
+	v.sweeping = true
+	v.mu.Unlock()
+	if v.short() {
+		return v.sweepAll()
+	}
+	v.sweeper.Go(func() {
+		if err := v.sweepAll(); err != nil {
+			_ = v.report(fmt.Errorf("remove segment: %w", err))
+		}
+	})
+	return nil
 }
 
-func (v *walFS) sweepAll() {
+// short tells whether the disk has less room than for two more segments.
+func (v *walFS) short() bool {
+	free, err := v.fs.Free(v.dir)
+	return err != nil || free < 2*uint64(v.reserve)
+}
+
+func (v *walFS) sweepAll() error {
 	for {
 		v.mu.Lock()
 		names := v.doomed
@@ -134,16 +151,16 @@ func (v *walFS) sweepAll() {
 		v.sweeping = len(names) > 0
 		v.mu.Unlock()
 		if len(names) == 0 {
-			return
+			return nil
 		}
 		if err := v.removeAll(names); err != nil {
 			v.mu.Lock()
 			v.sweeping = false
 			v.mu.Unlock()
-			if !isSpace(err) { // some file systems need space to free some
-				_ = v.report(fmt.Errorf("remove segment: %w", err))
+			if isSpace(err) { // some file systems need space to free some
+				return nil
 			}
-			return
+			return err
 		}
 	}
 }
@@ -162,8 +179,11 @@ func (v *walFS) removeAll(names []string) error {
 	return v.fs.SyncDir(v.dir)
 }
 
-// pause returns false when the log is being closed.
+// pause returns false when the log is being closed, or the space is needed.
 func (v *walFS) pause() bool {
+	if v.short() {
+		return false
+	}
 	t := time.NewTimer(sweepPause)
 	defer t.Stop()
 	select {
