@@ -52,7 +52,7 @@ func TestBytesPerKey(t *testing.T) {
 	runtime.GC()
 	took := cpuTime(t) - used
 	t.Logf("%d keys: %.1f bytes a key over key and value, peak %.1f bytes a key in all, a collection %v of processor time", n, per-116, most, took)
-	if per > 116+40 || most > 1.5*(116+40) {
+	if per > 116+40+raceBytes || most > 1.5*(116+40+raceBytes) {
 		t.Errorf("a key of 116 bytes takes %.1f, at the peak %.1f", per, most)
 	}
 	if took > 50*time.Millisecond {
