@@ -98,7 +98,9 @@ func (g *Group) Snapshot(ctx context.Context) error {
 
 // takeSnapshot runs one snapshot to its end; a shutdown of the instance ends it early, with ErrClosed.
 func (g *Group) takeSnapshot(in *instance) error {
-	if before, _ := g.snaps.local(); g.applier.index.Load() <= before {
+	// The machine is ahead of the applier's index for a moment, and readers go by the machine.
+	applied, _ := g.machine.Applied()
+	if before, _ := g.snaps.local(); max(applied, g.applier.index.Load()) <= before {
 		return nil
 	}
 	g.n.reserve.makeRoom(g.snaps.size())
