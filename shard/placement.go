@@ -5,6 +5,7 @@ package shard
 import (
 	"cmp"
 	"hash/fnv"
+	"maps"
 	"math"
 	"slices"
 )
@@ -29,6 +30,26 @@ type placeGroup struct {
 // weight allow; ties, and what to move, follow weighted rendezvous hashing; zones are spread as far as shares
 // allow. The lists are in the order of rank, best first.
 func place(nodes []placeNode, groups []placeGroup, replicas int) map[uint32][]string {
+	out := placeOnce(nodes, groups, replicas)
+	for range placeRounds {
+		settled := slices.Clone(groups)
+		for i := range settled {
+			settled[i].Nodes = out[settled[i].ID]
+		}
+		again := placeOnce(nodes, settled, replicas)
+		if maps.EqualFunc(out, again, slices.Equal) {
+			break
+		}
+		out = again
+	}
+	return out
+}
+
+// placeRounds bounds the rounds of place: where zones and quotas are at odds, a round may end where the next would
+// still move something, and the reconciler would then move replicas for nothing.
+const placeRounds = 4
+
+func placeOnce(nodes []placeNode, groups []placeGroup, replicas int) map[uint32][]string {
 	p := newPlacement(nodes, groups, replicas)
 	p.release()
 	p.fillGroups()
