@@ -4,6 +4,7 @@ package fsm
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -107,7 +108,7 @@ func (d *duel) entry(t *rapid.T) {
 				_, ok = d.tm.table.Check(&cmd)
 			}
 			switch {
-			case !ok || d.tm.table.Spec(cmd.Op).Op == OpScan:
+			case !ok || cmd.Op == OpScan || cmd.Op == OpSScan || cmd.Op == OpZScan: // one page of many
 			case d.tm.table.Spec(cmd.Op).Write:
 				cmd.Room = MaxReply
 				s.Body = AppendCommand(s.Body, &cmd)
@@ -303,6 +304,12 @@ func (d *duel) everything(t *rapid.T) {
 // many, victims, settings, restores, and clocks that jump to deadlines, over them, and back. Every reply,
 // the sizes, the version counter and the next deadline are compared after every step.
 func TestModel(t *testing.T) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set(modelChecks); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Value.Set(f.DefValue) }()
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		d := &duel{tm: newOwner(t), m: newModel(testClock)}
 		t.Repeat(map[string]func(*rapid.T){
