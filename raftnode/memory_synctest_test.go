@@ -88,16 +88,16 @@ func (n *testNode) race() (peak int64, refused int) {
 }
 
 // TestWideWritesUnderMemory: writes that add far more to the state than to the log race for memory. Whatever
-// is reckoned with is evicted before it comes, so memory stays at its limit and nothing is refused. When
-// nobody may be evicted they are refused, one command beyond the limit at the latest.
+// is reckoned with is evicted before it comes, but for victims that were written to after they were named: those
+// stay until the next entry. So memory stays at its limit, give or take a few values, and nothing is refused.
+// When nobody may be evicted writes are refused, one command beyond the limit at the latest.
 func TestWideWritesUnderMemory(t *testing.T) {
 	for _, c := range []struct {
 		policy  string
-		most    int64
 		refuses bool
 	}{
-		{"allkeys-lru", wideLimit, false},
-		{"noeviction", wideLimit + wideWrite, true},
+		{"allkeys-lru", false},
+		{"noeviction", true},
 	} {
 		t.Run(c.policy, func(t *testing.T) {
 			inWorld(t, func(b *bench) {
@@ -110,7 +110,7 @@ func TestWideWritesUnderMemory(t *testing.T) {
 				}
 				n.must(fsm.Own(1, slots), fsm.Limit(wideLimit, policy, 0))
 				peak, refused := n.race()
-				if peak < wideLimit*3/4 || peak > c.most {
+				if peak < wideLimit*3/4 || peak > wideLimit+wideWrite {
 					t.Errorf("%d bytes were used, the limit is %d", peak, wideLimit)
 				}
 				if (refused > 0) != c.refuses {
