@@ -54,10 +54,10 @@ func realCluster(b *testing.B, store string) *testNode {
 		}
 	})
 	lead := nodes[0]
-	w.waitFor("the founder to lead", lead.group.IsLeader)
-	lead.must(fsm.Own(1, allSlots()))
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
+	awaitLead(ctx, b, lead.group)
+	lead.must(fsm.Own(1, allSlots()))
 	for i, n := range nodes[1:] {
 		replica := uint64(i + 2)
 		if err := lead.group.AddNonvoter(ctx, n.node.ID(), replica, 0); err != nil {
@@ -71,6 +71,22 @@ func realCluster(b *testing.B, store string) *testNode {
 		}
 	}
 	return lead
+}
+
+// awaitLead waits until g leads.
+func awaitLead(ctx context.Context, b *testing.B, g *Group) {
+	b.Helper()
+	for {
+		changed := g.changed.wait()
+		if g.IsLeader() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			b.Fatal("the founder does not lead")
+		}
+	}
 }
 
 // BenchmarkSet: durable SETs of 100 bytes by closed-loop clients, each with depth SETs on their way.
