@@ -20,7 +20,7 @@ import (
 // logStore is raft's in-memory log with a slow, failing or hanging disk.
 type logStore struct {
 	*raft.InmemStore
-	delay atomic.Int64 // nanoseconds per StoreLogs
+	delay atomic.Int64 // nanoseconds per StoreLogs; set in virtual time alone
 	fails atomic.Int64 // further StoreLogs that fail
 	// busySince is the time in nanoseconds at which the running StoreLogs began, 0 for none.
 	busySince atomic.Int64
@@ -36,9 +36,7 @@ var errDisk = errors.New("disk fails")
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.busySince.Store(time.Now().UnixNano())
 	defer s.busySince.Store(0)
-	if d := time.Duration(s.delay.Load()); d > 0 {
-		<-time.After(d)
-	}
+	s.slow()
 	s.mu.Lock()
 	hang := s.mu.hang
 	s.mu.Unlock()

@@ -129,6 +129,9 @@ func inCluster(t *testing.T, plain bool, f func(t *testing.T, c *cluster)) {
 	})
 }
 
+// slow lets the time of a write pass.
+func (s *logStore) slow() { time.Sleep(time.Duration(s.delay.Load())) }
+
 func (c *cluster) stop() {
 	for _, r := range c.replicas {
 		r.stop(c.t)
