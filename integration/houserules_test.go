@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,12 +66,19 @@ type goPackage struct {
 	Deps       []string
 	Standard   bool
 	GoFiles    []string
-	TestFiles  []string `json:"TestGoFiles"`
+	Tests      []string `json:"TestGoFiles"`
+	OuterTests []string `json:"XTestGoFiles"`
+	// Ignored files are those of other systems and build tags.
+	Ignored []string `json:"IgnoredGoFiles"`
+}
+
+func (p *goPackage) files() []string {
+	return slices.Concat(p.GoFiles, p.Tests, p.OuterTests, p.Ignored)
 }
 
 func listPackages(t *testing.T, args ...string) []goPackage {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Imports,Deps,Standard,GoFiles,TestGoFiles"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Imports,Deps,Standard,GoFiles,TestGoFiles,XTestGoFiles,IgnoredGoFiles"}, args...)...)
 	cmd.Dir = ".."
 	out, err := cmd.Output()
 	if err != nil {
@@ -176,7 +184,7 @@ func TestHouseRulesFiles(t *testing.T) {
 	comments := map[string]int{}
 	for _, p := range listPackages(t, "./...") {
 		comments[p.Dir] += 0
-		for _, name := range append(append([]string{}, p.GoFiles...), p.TestFiles...) {
+		for _, name := range p.files() {
 			path := filepath.Join(p.Dir, name)
 			src, err := os.ReadFile(path)
 			if err != nil {
@@ -213,8 +221,86 @@ func checkFile(t *testing.T, path string, src []byte, comments map[string]int) {
 	for _, decl := range file.Decls {
 		checkDecl(t, fset, decl, test)
 	}
-	if test && strings.Contains(text, "time.Sleep(") && !strings.Contains(text, "testing/synctest") && !strings.HasSuffix(path, "_synctest_test.go") {
-		t.Errorf("%s: time.Sleep outside virtual time: wait for the event", path)
+	if !inVirtualTime(path) {
+		for _, pos := range sleeps(file) {
+			t.Errorf("%s: a sleep outside virtual time: wait for the event", fset.Position(pos))
+		}
+	}
+}
+
+// inVirtualTime tells whether a file may sleep: what it has runs in testing/synctest bubbles alone.
+func inVirtualTime(path string) bool {
+	return strings.HasSuffix(path, "_synctest_test.go") ||
+		strings.HasSuffix(filepath.ToSlash(path), "/integration/sim/nemesis.go") // the faults of a simulated cluster
+}
+
+// sleeps finds the uses of time.Sleep, and of time.After as another name for it.
+func sleeps(file *ast.File) []token.Pos {
+	clock := ""
+	for _, imp := range file.Imports {
+		if imp.Path.Value == `"time"` {
+			clock = "time"
+			if imp.Name != nil {
+				clock = imp.Name.Name
+			}
+		}
+	}
+	is := func(n ast.Node, name string) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return false
+		}
+		x, ok := sel.X.(*ast.Ident)
+		return ok && x.Name == clock && sel.Sel.Name == name
+	}
+	var found []token.Pos
+	limits := map[ast.Stmt]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			if is(n, "Sleep") {
+				found = append(found, n.Pos())
+			}
+		case *ast.ExprStmt: // a case of a select is the limit of another wait
+			if u, ok := n.X.(*ast.UnaryExpr); ok && u.Op == token.ARROW && !limits[n] {
+				if c, ok := u.X.(*ast.CallExpr); ok && is(c.Fun, "After") {
+					found = append(found, n.Pos())
+				}
+			}
+		case *ast.CommClause:
+			limits[n.Comm] = true
+		}
+		return true
+	})
+	return found
+}
+
+// TestHouseRulesSleeps: the rule sees a sleep under any name, and only in files that are not of virtual time.
+func TestHouseRulesSleeps(t *testing.T) {
+	for src, want := range map[string]int{
+		`import "time"; func f() { time.Sleep(1) }`:                                        1,
+		`import "time"; var f = time.Sleep`:                                                1,
+		`import clock "time"; func f() { clock.Sleep(1) }`:                                 1,
+		`import "time"; func f() { if true { <-time.After(1) } }`:                          1,
+		`import "time"; func f(c chan int) { select { case <-c: case <-time.After(1): } }`: 0,
+		`import "other/time"; func f() { time.Sleep(1) }`:                                  0,
+		`import "time"; func f(c chan int) { go func() { for { time.Sleep(1); <-c } }() }`: 1,
+	} {
+		file, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x; "+src, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(sleeps(file)); got != want {
+			t.Errorf("%s: %d sleeps, want %d", src, got, want)
+		}
+	}
+	for path, want := range map[string]bool{
+		"/r/shard/lane_test.go": false, "/r/shard/lane_synctest_test.go": true, "/r/shard/lane.go": false,
+		"/r/integration/sim/nemesis.go": true, "/r/shard/nemesis.go": false,
+	} {
+		if inVirtualTime(path) != want {
+			t.Errorf("%s: %v, want %v", path, !want, want)
+		}
 	}
 }
 
