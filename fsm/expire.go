@@ -23,21 +23,32 @@ func expireRows() []Spec {
 	}
 }
 
-// expireOptions are the conditions of EXPIRE.
-type expireOptions struct{ nx, xx, gt, lt bool }
+// conditions are the words by which EXPIRE and ZADD leave what is there as it is.
+type conditions struct{ nx, xx, gt, lt bool }
+
+// read notes word if it is a condition.
+func (c *conditions) read(word []byte) bool {
+	switch {
+	case EqualFold(word, "NX"):
+		c.nx = true
+	case EqualFold(word, "XX"):
+		c.xx = true
+	case EqualFold(word, "GT"):
+		c.gt = true
+	case EqualFold(word, "LT"):
+		c.lt = true
+	default:
+		return false
+	}
+	return true
+}
+
+// expireOptions are the words behind the time of EXPIRE.
+type expireOptions struct{ conditions }
 
 func parseExpireOptions(args [][]byte) (o expireOptions, text string) {
 	for _, word := range args {
-		switch {
-		case equalFold(word, "NX"):
-			o.nx = true
-		case equalFold(word, "XX"):
-			o.xx = true
-		case equalFold(word, "GT"):
-			o.gt = true
-		case equalFold(word, "LT"):
-			o.lt = true
-		default:
+		if !o.read(word) {
 			return o, fmt.Sprintf("ERR Unsupported option %s", printable(word))
 		}
 	}

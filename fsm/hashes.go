@@ -160,11 +160,7 @@ func runHDel(x *execution, args [][]byte) Result {
 	}
 	n := int64(0)
 	x.editHash(args[0], func(h *store.HashEdit) {
-		for _, name := range args[1:] {
-			if h.Delete(name) {
-				n++
-			}
-		}
+		n = count(args[1:], h.Delete)
 	})
 	return Int(n)
 }

@@ -77,7 +77,7 @@ func runKVStats(x *execution, _ [][]byte) Result {
 }
 
 func verifyFlushAll(args [][]byte, _ *Limits) (Result, bool) {
-	if len(args) > 1 || len(args) == 1 && !equalFold(args[0], "ASYNC") && !equalFold(args[0], "SYNC") {
+	if len(args) > 1 || len(args) == 1 && !EqualFold(args[0], "ASYNC") && !EqualFold(args[0], "SYNC") {
 		return fail(TextSyntax)
 	}
 	return Result{}, true

@@ -41,7 +41,7 @@ func verifyKVDel(args [][]byte, _ *Limits) (Result, bool) {
 	switch {
 	case len(args) == 1:
 		return Result{}, true
-	case len(args) != 3 || !equalFold(args[1], "IFVERSION"):
+	case len(args) != 3 || !EqualFold(args[1], "IFVERSION"):
 		return fail(TextSyntax)
 	}
 	if _, ok := parseUint(args[2], math.MaxUint64); !ok {

@@ -61,8 +61,8 @@ func formatInt(v int64) []byte { return strconv.AppendInt(nil, v, 10) }
 
 func formatUint(v uint64) []byte { return strconv.AppendUint(nil, v, 10) }
 
-// equalFold compares b with an upper-case ASCII word.
-func equalFold(b []byte, word string) bool {
+// EqualFold tells whether a word of a command is word, which is upper-case ASCII, in any case.
+func EqualFold(b []byte, word string) bool {
 	if len(b) != len(word) {
 		return false
 	}

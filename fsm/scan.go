@@ -53,7 +53,7 @@ func parseScan(args [][]byte) (o scanOptions, text string) {
 			return o, TextSyntax
 		}
 		switch word, arg := args[i], args[i+1]; {
-		case equalFold(word, "COUNT"):
+		case EqualFold(word, "COUNT"):
 			n, ok := parseInt(arg)
 			if !ok {
 				return o, TextNotInteger
@@ -62,9 +62,9 @@ func parseScan(args [][]byte) (o scanOptions, text string) {
 				return o, TextSyntax
 			}
 			o.count = int(min(n, maxScanCount))
-		case equalFold(word, "MATCH"):
+		case EqualFold(word, "MATCH"):
 			o.match = arg
-		case equalFold(word, "TYPE"):
+		case EqualFold(word, "TYPE"):
 			o.typ = arg
 		default:
 			return o, TextSyntax

@@ -34,13 +34,13 @@ type setOptions struct {
 // ttlOption reads EX, PX, EXAT or PXAT; ttlNone for any other word.
 func ttlOption(word []byte) ttlKind {
 	switch {
-	case equalFold(word, "EX"):
+	case EqualFold(word, "EX"):
 		return ttlEX
-	case equalFold(word, "PX"):
+	case EqualFold(word, "PX"):
 		return ttlPX
-	case equalFold(word, "EXAT"):
+	case EqualFold(word, "EXAT"):
 		return ttlEXAT
-	case equalFold(word, "PXAT"):
+	case EqualFold(word, "PXAT"):
 		return ttlPXAT
 	}
 	return ttlNone
@@ -65,24 +65,24 @@ func parseSetOptions(args [][]byte) (o setOptions, text string) {
 				return o, TextSyntax
 			}
 			i++
-		case equalFold(word, "NX") && !o.xx && !o.conditional:
+		case EqualFold(word, "NX") && !o.xx && !o.conditional:
 			o.nx = true
-		case equalFold(word, "XX") && !o.nx && !o.conditional:
+		case EqualFold(word, "XX") && !o.nx && !o.conditional:
 			o.xx = true
-		case equalFold(word, "GET") && !o.withVersion:
+		case EqualFold(word, "GET") && !o.withVersion:
 			o.get = true
-		case equalFold(word, "KEEPTTL") && o.ttl == ttlNone:
+		case EqualFold(word, "KEEPTTL") && o.ttl == ttlNone:
 			o.keep = true
-		case equalFold(word, "IFVERSION") && !o.nx && !o.xx && len(rest) > 0:
+		case EqualFold(word, "IFVERSION") && !o.nx && !o.xx && len(rest) > 0:
 			var ok bool
 			if o.ifVersion, ok = parseUint(rest[0], math.MaxUint64); !ok {
 				return o, TextNotInteger
 			}
 			o.conditional = true
 			i++
-		case equalFold(word, "WITHVERSION") && !o.get:
+		case EqualFold(word, "WITHVERSION") && !o.get:
 			o.withVersion = true
-		case equalFold(word, "FLAGS") && len(rest) > 0:
+		case EqualFold(word, "FLAGS") && len(rest) > 0:
 			flags, ok := parseUint(rest[0], math.MaxUint32)
 			if !ok {
 				return o, TextNotInteger
@@ -106,7 +106,7 @@ func parseGetExOptions(args [][]byte) (o setOptions, text string) {
 				return o, TextSyntax
 			}
 			i++
-		case equalFold(word, "PERSIST") && o.ttl == ttlNone:
+		case EqualFold(word, "PERSIST") && o.ttl == ttlNone:
 			o.persist = true
 		default:
 			return o, TextSyntax

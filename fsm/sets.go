@@ -50,6 +50,17 @@ func truth(is bool) Result {
 	return Int(0)
 }
 
+// count is how many of some members f took.
+func count(members [][]byte, f func(member []byte) bool) int64 {
+	n := int64(0)
+	for _, member := range members {
+		if f(member) {
+			n++
+		}
+	}
+	return n
+}
+
 func runSAdd(x *execution, args [][]byte) Result {
 	_, found, bad := x.takeTyped(args[0], store.TypeSet)
 	if bad != nil {
@@ -57,11 +68,7 @@ func runSAdd(x *execution, args [][]byte) Result {
 	}
 	created := int64(0)
 	x.editSet(args[0], func(m *store.SetEdit) {
-		for _, member := range args[1:] {
-			if m.Add(member) {
-				created++
-			}
-		}
+		created = count(args[1:], m.Add)
 	})
 	x.settle(args[0], found)
 	return Int(created)
@@ -77,11 +84,7 @@ func runSRem(x *execution, args [][]byte) Result {
 	}
 	n := int64(0)
 	x.editSet(args[0], func(m *store.SetEdit) {
-		for _, member := range args[1:] {
-			if m.Remove(member) {
-				n++
-			}
-		}
+		n = count(args[1:], m.Remove)
 	})
 	return Int(n)
 }
@@ -298,7 +301,7 @@ func parseSInterCard(args [][]byte) (limit int64, text string) {
 		return 0, TextManyKeys
 	}
 	for rest := args[1+n:]; len(rest) > 0; rest = rest[2:] {
-		if !equalFold(rest[0], "LIMIT") || len(rest) < 2 {
+		if !EqualFold(rest[0], "LIMIT") || len(rest) < 2 {
 			return 0, TextSyntax
 		}
 		if limit, ok = parseInt(rest[1]); !ok || limit < 0 {

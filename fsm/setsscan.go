@@ -31,7 +31,7 @@ func parseMemberScan(args [][]byte) (s memberScan, bad *Result) {
 	text := ""
 	for rest := args[2:]; len(rest) > 0 && text == ""; rest = rest[min(2, len(rest)):] {
 		switch {
-		case len(rest) > 1 && equalFold(rest[0], "COUNT"):
+		case len(rest) > 1 && EqualFold(rest[0], "COUNT"):
 			n, ok := parseInt(rest[1])
 			switch {
 			case !ok:
@@ -40,7 +40,7 @@ func parseMemberScan(args [][]byte) (s memberScan, bad *Result) {
 				text = TextSyntax
 			}
 			s.count = int(min(n, maxScanCount))
-		case len(rest) > 1 && equalFold(rest[0], "MATCH"):
+		case len(rest) > 1 && EqualFold(rest[0], "MATCH"):
 			s.match = rest[1]
 		default:
 			text = TextSyntax

@@ -103,7 +103,7 @@ func (s *Spec) Answers(args [][]byte) bool {
 		return s.Replies
 	}
 	for _, word := range args[min(2, len(args)):] {
-		if equalFold(word, "GET") {
+		if EqualFold(word, "GET") {
 			return true
 		}
 	}

@@ -75,7 +75,8 @@ func (x *execution) zsetOf(key []byte) (z store.ZSet, bad *Result) {
 
 // zaddOptions are the words before the scores of ZADD.
 type zaddOptions struct {
-	nx, xx, gt, lt, ch, incr bool
+	conditions
+	ch, incr bool
 	// pairs are scores and members in turn.
 	pairs [][]byte
 }
@@ -87,17 +88,10 @@ func parseZAdd(args [][]byte, incr bool) (o zaddOptions, text string) {
 options:
 	for ; i < len(args); i++ {
 		switch word := args[i]; {
-		case equalFold(word, "NX"):
-			o.nx = true
-		case equalFold(word, "XX"):
-			o.xx = true
-		case equalFold(word, "GT"):
-			o.gt = true
-		case equalFold(word, "LT"):
-			o.lt = true
-		case equalFold(word, "CH"):
+		case o.read(word):
+		case EqualFold(word, "CH"):
 			o.ch = true
-		case equalFold(word, "INCR"):
+		case EqualFold(word, "INCR"):
 			o.incr = true
 		default:
 			break options
@@ -210,11 +204,7 @@ func runZRem(x *execution, args [][]byte) Result {
 	}
 	n := int64(0)
 	x.editZSet(args[0], func(z *store.ZSetEdit) {
-		for _, member := range args[1:] {
-			if z.Remove(member) {
-				n++
-			}
-		}
+		n = count(args[1:], z.Remove)
 	})
 	return Int(n)
 }

@@ -126,7 +126,7 @@ func (c *combination) options(rest [][]byte) (text string) {
 	for len(rest) > 0 {
 		n := 2
 		switch {
-		case weighs && len(rest) > len(c.from) && equalFold(rest[0], "WEIGHTS"):
+		case weighs && len(rest) > len(c.from) && EqualFold(rest[0], "WEIGHTS"):
 			for i := range c.from {
 				var ok bool
 				if c.from[i].weight, ok = parseDouble(rest[1+i]); !ok {
@@ -134,21 +134,21 @@ func (c *combination) options(rest [][]byte) (text string) {
 				}
 			}
 			n = 1 + len(c.from)
-		case weighs && len(rest) > 1 && equalFold(rest[0], "AGGREGATE"):
+		case weighs && len(rest) > 1 && EqualFold(rest[0], "AGGREGATE"):
 			switch {
-			case equalFold(rest[1], "SUM"):
+			case EqualFold(rest[1], "SUM"):
 				c.aggregate = aggregateSum
-			case equalFold(rest[1], "MIN"):
+			case EqualFold(rest[1], "MIN"):
 				c.aggregate = aggregateMin
-			case equalFold(rest[1], "MAX"):
+			case EqualFold(rest[1], "MAX"):
 				c.aggregate = aggregateMax
 			default:
 				return TextSyntax
 			}
-		case !c.store() && c.op != OpZInterCard && equalFold(rest[0], "WITHSCORES"):
+		case !c.store() && c.op != OpZInterCard && EqualFold(rest[0], "WITHSCORES"):
 			c.withScores = true
 			n = 1
-		case c.op == OpZInterCard && len(rest) > 1 && equalFold(rest[0], "LIMIT"):
+		case c.op == OpZInterCard && len(rest) > 1 && EqualFold(rest[0], "LIMIT"):
 			var ok bool
 			if c.limit, ok = parseInt(rest[1]); !ok || c.limit < 0 {
 				return TextLimit

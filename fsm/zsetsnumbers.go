@@ -89,7 +89,7 @@ func strtod(b []byte) (v float64, n int, ranged bool) {
 		at++
 	}
 	for _, word := range []string{"INFINITY", "INF", "NAN"} {
-		if len(b) >= at+len(word) && equalFold(b[at:at+len(word)], word) {
+		if len(b) >= at+len(word) && EqualFold(b[at:at+len(word)], word) {
 			v, _ = strconv.ParseFloat(string(b[:at+len(word)]), 64)
 			if word == "NAN" {
 				v = math.NaN()

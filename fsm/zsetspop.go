@@ -58,13 +58,13 @@ func parseZMPop(args [][]byte) (o zmpopOptions, text string) {
 	}
 	rest := args[1+n:]
 	switch {
-	case equalFold(rest[0], "MAX"):
+	case EqualFold(rest[0], "MAX"):
 		o.last = true
-	case !equalFold(rest[0], "MIN"):
+	case !EqualFold(rest[0], "MIN"):
 		return o, TextSyntax
 	}
 	for rest = rest[1:]; len(rest) > 0; rest = rest[2:] {
-		if o.count != 0 || len(rest) < 2 || !equalFold(rest[0], "COUNT") {
+		if o.count != 0 || len(rest) < 2 || !EqualFold(rest[0], "COUNT") {
 			return o, TextSyntax
 		}
 		if o.count, ok = parseInt(rest[1]); !ok || o.count < 1 {
@@ -130,7 +130,7 @@ func verifyZRandMember(args [][]byte, _ *Limits) (Result, bool) {
 	if res, ok := verifyDrawCount(args); !ok {
 		return res, ok
 	}
-	if len(args) > 3 || len(args) == 3 && !equalFold(args[2], "WITHSCORES") {
+	if len(args) > 3 || len(args) == 3 && !EqualFold(args[2], "WITHSCORES") {
 		return fail(TextSyntax)
 	}
 	if len(args) == 3 {

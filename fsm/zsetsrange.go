@@ -41,9 +41,9 @@ func parseZRange(op Op, args [][]byte) (r zrange, text string) {
 	reverse, chosen := r.reverse, false
 	for rest := args[3:]; len(rest) > 0; rest = rest[1:] {
 		switch word := rest[0]; {
-		case op != OpZRangeStore && equalFold(word, "WITHSCORES"):
+		case op != OpZRangeStore && EqualFold(word, "WITHSCORES"):
 			r.withScores = true
-		case len(rest) > 2 && equalFold(word, "LIMIT"):
+		case len(rest) > 2 && EqualFold(word, "LIMIT"):
 			var ok1, ok2 bool
 			r.offset, ok1 = parseInt(rest[1])
 			r.limit, ok2 = parseInt(rest[2])
@@ -51,11 +51,11 @@ func parseZRange(op Op, args [][]byte) (r zrange, text string) {
 				return r, TextNotInteger
 			}
 			rest = rest[2:]
-		case !fixed && !reverse && equalFold(word, "REV"):
+		case !fixed && !reverse && EqualFold(word, "REV"):
 			reverse = true
-		case !fixed && !chosen && equalFold(word, "BYLEX"):
+		case !fixed && !chosen && EqualFold(word, "BYLEX"):
 			r.kind, chosen = byLex, true
-		case !fixed && !chosen && equalFold(word, "BYSCORE"):
+		case !fixed && !chosen && EqualFold(word, "BYSCORE"):
 			r.kind, chosen = byScore, true
 		default:
 			return r, TextSyntax

@@ -170,20 +170,7 @@ func find(in map[string]*command, name []byte) *command {
 }
 
 // is tells whether a word of a command is word, which is upper case, in any case.
-func is(b []byte, word string) bool {
-	if len(b) != len(word) {
-		return false
-	}
-	for i, c := range b {
-		if 'a' <= c && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		if c != word[i] {
-			return false
-		}
-	}
-	return true
-}
+func is(b []byte, word string) bool { return fsm.EqualFold(b, word) }
 
 // groupOf names a row's family as Redis' documentation does.
 func groupOf(spec *fsm.Spec) string {
