@@ -4,8 +4,6 @@ package native
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"net"
 	"strconv"
 	"testing"
@@ -13,7 +11,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kvorum/kvorum/client/wire"
-	"github.com/kvorum/kvorum/internal/host"
 	"github.com/kvorum/kvorum/shard"
 	"github.com/kvorum/kvorum/tcpd"
 	"github.com/kvorum/kvorum/tcpd/tcpdtest"
@@ -26,15 +23,13 @@ const self = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 // bench is a native server before a fake router, on an in-memory network.
 type bench struct {
 	t      testing.TB
-	world  *host.World
 	router *tcpdtest.Router
 	h      *Handler
-	srv    *tcpd.Server
-	served chan error
+	srv    *tcpdtest.Server
 }
 
 func newBench(t testing.TB, edit func(*Config), editServer func(*tcpd.Config)) *bench {
-	b := &bench{t: t, world: host.NewWorld(1), router: tcpdtest.New(self, "b"), served: make(chan error, 1)}
+	b := &bench{t: t, router: tcpdtest.New(self, "b")}
 	cfg := Config{Router: b.router, Table: b.router.Table(), NodeID: self, Version: "test", ClusterID: func() string { return "cid" }}
 	if edit != nil {
 		edit(&cfg)
@@ -47,24 +42,14 @@ func newBench(t testing.TB, edit func(*Config), editServer func(*tcpd.Config)) *
 	if editServer != nil {
 		editServer(&tc)
 	}
-	if b.srv, err = tcpd.New(tc); err != nil {
-		t.Fatal(err)
-	}
-	ln, err := b.world.Host("server").Net.Listen(":7402")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { b.served <- b.srv.Serve(ln) }()
+	b.srv = tcpdtest.Serve(t, ":7402", tc)
 	return b
 }
 
 func (b *bench) close() {
-	_ = b.srv.Close()
-	if err := <-b.served; !errors.Is(err, tcpd.ErrClosed) {
-		b.t.Errorf("Serve returned %v", err)
-	}
+	b.srv.Stop(b.t)
 	b.h.Close()
-	b.world.Close()
+	b.srv.World.Close()
 }
 
 // peer is one client connection that speaks raw bytes.
@@ -76,11 +61,7 @@ type peer struct {
 
 func (b *bench) dial() *peer {
 	b.t.Helper()
-	nc, err := b.world.Host("client").Net.Dial(context.Background(), "server:7402")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return &peer{b: b, nc: nc}
+	return &peer{b: b, nc: b.srv.Dial(b.t)}
 }
 
 func (p *peer) close() { _ = p.nc.Close() }

@@ -5,7 +5,6 @@ package resp
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +14,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/kvorum/kvorum/internal/host"
 	"github.com/kvorum/kvorum/shard"
 	"github.com/kvorum/kvorum/tcpd"
 	"github.com/kvorum/kvorum/tcpd/tcpdtest"
@@ -90,17 +88,15 @@ func (c *cluster) Snapshot(context.Context) error { return nil }
 // bench is a server before a fake router, on an in-memory network.
 type bench struct {
 	t      testing.TB
-	world  *host.World
 	router *router
 	node   *cluster
 	h      *Handler
-	srv    *tcpd.Server
-	served chan error
+	srv    *tcpdtest.Server
 }
 
 func newBench(t testing.TB, edit func(*Config), editServer func(*tcpd.Config)) *bench {
 	b := &bench{
-		t: t, world: host.NewWorld(1), served: make(chan error, 1), node: &cluster{view: shard.View{Settings: shard.Settings{Replicas: 3, Policy: "noeviction"}}},
+		t: t, node: &cluster{view: shard.View{Settings: shard.Settings{Replicas: 3, Policy: "noeviction"}}},
 		router: &router{Router: tcpdtest.New(self, other), leaders: map[uint32]string{1: self, 2: other}},
 	}
 	b.router.SetMap(twoGroups())
@@ -116,23 +112,13 @@ func newBench(t testing.TB, edit func(*Config), editServer func(*tcpd.Config)) *
 	if editServer != nil {
 		editServer(&tc)
 	}
-	if b.srv, err = tcpd.New(tc); err != nil {
-		t.Fatal(err)
-	}
-	ln, err := b.world.Host("server").Net.Listen(":7403")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { b.served <- b.srv.Serve(ln) }()
+	b.srv = tcpdtest.Serve(t, ":7403", tc)
 	return b
 }
 
 func (b *bench) close() {
-	_ = b.srv.Close()
-	if err := <-b.served; !errors.Is(err, tcpd.ErrClosed) {
-		b.t.Errorf("Serve returned %v", err)
-	}
-	b.world.Close()
+	b.srv.Stop(b.t)
+	b.srv.World.Close()
 }
 
 // peer is one client connection that speaks raw bytes.
@@ -144,11 +130,7 @@ type peer struct {
 
 func (b *bench) dial() *peer {
 	b.t.Helper()
-	nc, err := b.world.Host("client").Net.Dial(context.Background(), "server:7403")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return &peer{t: b.t, nc: nc}
+	return &peer{t: b.t, nc: b.srv.Dial(b.t)}
 }
 
 func (p *peer) close() { _ = p.nc.Close() }

@@ -12,6 +12,7 @@ import (
 	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/shard"
 	"github.com/kvorum/kvorum/tcpd"
+	"github.com/kvorum/kvorum/tcpd/tcpdtest"
 )
 
 // TestPipelineInOrder: commands of the router and of the connection, good and bad, are answered in their
@@ -263,29 +264,14 @@ func TestPushesBetweenReplies(t *testing.T) {
 	b := newBench(t, nil, nil)
 	defer b.close()
 	sessions := make(chan *session, 1)
-	b.srv.Close()
-	<-b.served
-	b.served <- tcpd.ErrClosed
-	srv, err := tcpd.New(tcpd.Config{Open: func(c *tcpd.Conn) tcpd.Session {
+	srv := tcpdtest.Serve(t, ":7404", tcpd.Config{Open: func(c *tcpd.Conn) tcpd.Session {
 		s := b.h.Open(c).(*session)
 		sessions <- s
 		return s
 	}, MaxCommand: b.h.MaxCommand()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := b.world.Host("server").Net.Listen(":7404")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	defer func() { srv.Close(); <-served }()
-	nc, err := b.world.Host("client").Net.Dial(t.Context(), "server:7404")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &peer{t: t, nc: nc}
+	defer srv.World.Close()
+	defer srv.Stop(t)
+	p := &peer{t: t, nc: srv.Dial(t)}
 	defer p.close()
 	s := <-sessions
 	big := strings.Repeat("x", 300<<10)
@@ -301,7 +287,7 @@ func TestPushesBetweenReplies(t *testing.T) {
 	for news, replies := 0, 0; news < pushes || replies < gets; {
 		for len(p.got) < 2 {
 			chunk := make([]byte, 64<<10)
-			n, err := nc.Read(chunk)
+			n, err := p.nc.Read(chunk)
 			if err != nil {
 				t.Fatalf("%d pushes and %d replies, then %v", news, replies, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/shard"
 	"github.com/kvorum/kvorum/tcpd"
+	"github.com/kvorum/kvorum/tcpd/tcpdtest"
 )
 
 // Goal: a peer that sends commands and never reads replies takes bounded memory, holds nobody up, and is
@@ -49,22 +50,11 @@ func TestUnreadPushes(t *testing.T) {
 		var s *session
 		b := newBench(t, nil, nil)
 		open := b.h.Open
-		srv, err := tcpd.New(tcpd.Config{MaxCommand: b.h.MaxCommand(), Open: func(c *tcpd.Conn) tcpd.Session {
+		srv := tcpdtest.Serve(t, ":7404", tcpd.Config{MaxCommand: b.h.MaxCommand(), Open: func(c *tcpd.Conn) tcpd.Session {
 			s = open(c).(*session)
 			return s
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln, err := b.world.Host("server").Net.Listen(":7404")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() { _ = srv.Serve(ln) }()
-		nc, err := b.world.Host("client").Net.Dial(context.Background(), "server:7404")
-		if err != nil {
-			t.Fatal(err)
-		}
+		nc := srv.Dial(t)
 		synctest.Wait()
 		frame := []byte(strings.Repeat("x", 1<<20))
 		n := 0
@@ -79,7 +69,8 @@ func TestUnreadPushes(t *testing.T) {
 			t.Error("the connection goes on")
 		}
 		_ = nc.Close()
-		_ = srv.Close()
+		srv.Stop(t)
+		srv.World.Close()
 		b.close()
 	})
 }

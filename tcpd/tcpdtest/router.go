@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tcpdtest is a router for tests of the edges: one real fsm.Machine that owns every slot,
-// without consensus, network or disk, with hooks for every kind of delivery failure.
+// Package tcpdtest is for tests of the edges. It has a router: one real fsm.Machine that owns every slot,
+// without consensus, network or disk, with hooks for every kind of delivery failure; and a server on an
+// in-memory network, for whatever protocol.
 //
 // Invariant: a command whose reply has no error was applied exactly once, in the order of the calls;
 // hooks alone decide what fails and what the caller is told. All methods may be called from any
