@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -85,14 +86,15 @@ func run(ctx context.Context, s settings, dir string) error {
 	loadCtx, cancel := context.WithTimeout(ctx, s.length)
 	defer cancel()
 	var wg sync.WaitGroup
-	for i := range s.conns {
+	errs := make([]error, s.conns)
+	for i := range errs {
 		n := c.Nodes()[i%nodeCount]
-		wg.Go(func() { l.note(l.client(loadCtx, n.Native(), i)) })
+		wg.Go(func() { errs[i] = l.client(loadCtx, n.Native(), i) })
 	}
 	changes := look(loadCtx, c, l, before)
 	cancel()
 	wg.Wait()
-	if err := l.failure(); err != nil {
+	if err := cmp.Or(errs...); err != nil {
 		return err
 	}
 	fmt.Printf("%d commands in %v, %.0f a second; %d changes of leaders or terms in %d groups\n",
@@ -176,23 +178,6 @@ type load struct {
 	s     settings
 	value []byte
 	done  atomic.Int64
-
-	mu  sync.Mutex
-	err error
-}
-
-func (l *load) note(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err == nil {
-		l.err = err
-	}
-}
-
-func (l *load) failure() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
 }
 
 // client keeps its pipeline full until ctx ends: every other command writes.
