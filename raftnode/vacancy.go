@@ -108,8 +108,8 @@ func (in *instance) succession() (voters []raft.Server, place int) {
 }
 
 // due asks the other voters about their leader, and tells by what they answered since the vacancy
-// whether it is this replica's turn: a majority holds to the leader no more, and those who are to stand
-// before it had their time.
+// whether it is this replica's turn: a majority holds to the leader no more, and those who stand before it,
+// or may do so when they have missed the leader, had their time.
 func (in *instance) due(v *vacancy, now time.Time) bool {
 	g := in.g
 	lastLog := in.raft.LastIndex()
@@ -121,21 +121,23 @@ func (in *instance) due(v *vacancy, now time.Time) bool {
 		}
 		g.n.lane(node).ask(question{g: g, replica: replica, lastLog: lastLog})
 		a, ok := g.peers.of(node, replica)
+		heard := ok && !a.sent.Before(v.since)
 		switch {
-		case !ok || a.sent.Before(v.since):
-			all = false
-		case a.state == stateStanding:
+		case heard && a.state == stateStanding:
 			agree++
 			standing = true
-		case a.state == stateOK && a.term <= v.hint.Term:
+		case heard && a.state == stateOK && a.term <= v.hint.Term:
 			agree++ // it was started a moment ago
-		case a.state == stateOrphaned && a.term == v.hint.Term:
+		case heard && a.state == stateOrphaned && a.term == v.hint.Term:
 			agree++
 			if a.lastLog > lastLog || a.lastLog == lastLog && i < v.place {
 				before++
 			}
 		default:
-			all = false // it has not missed the leader yet, and may be the first in line when it does
+			all = false
+			if i < v.place {
+				before++ // its answer may be on its way, and when it misses the leader it goes first
+			}
 		}
 	}
 	if agree <= len(v.voters)/2 {

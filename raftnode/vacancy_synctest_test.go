@@ -4,6 +4,7 @@ package raftnode
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -186,4 +187,31 @@ func TestSuccessionPassesOverAHungDisk(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The two that are first in line may hear of each other late; the second one leaves the field to the first.
+func TestSuccessionOnASlowPath(t *testing.T) {
+	for _, delay := range []time.Duration{10 * time.Millisecond, 25 * time.Millisecond, 45 * time.Millisecond} {
+		t.Run(fmt.Sprint(delay), func(t *testing.T) {
+			inWorld(t, func(b *bench) {
+				nodes := b.cluster("n1", "n2", "n3", "n4", "n5")
+				apart := func(*testNode) func() {
+					lead := b.leader()
+					first := heirOf(lead, nodes)
+					second := heirOf(lead, slices.DeleteFunc(slices.Clone(nodes), func(n *testNode) bool { return n == first }))
+					b.world.SetDelay(first.name, second.name, delay, 0)
+					b.world.SetDelay(second.name, first.name, delay, 0)
+					return func() {
+						b.world.SetDelay(first.name, second.name, 0, 0)
+						b.world.SetDelay(second.name, first.name, 0, 0)
+					}
+				}
+				for i, d := range b.outages(nodes, 4, apart) {
+					if most := 60*time.Millisecond + 4*delay; d > most {
+						t.Errorf("kill %d: without a leader for %v, want at most %v", i, d, most)
+					}
+				}
+			})
+		})
+	}
 }
