@@ -24,6 +24,7 @@ const (
 	TextKeyTooBig     = "ERR key exceeds maximum allowed size"
 	TextCommandTooBig = "ERR command exceeds maximum allowed size"
 	TextReplyTooBig   = "ERR reply exceeds maximum allowed size"
+	TextRepeated      = "ERR large keys are named again too often"
 	TextReplyRoom     = "TRYAGAIN no room for the reply"
 	TextTooManyArgs   = "ERR too many arguments"
 	TextInvalidCursor = "ERR invalid cursor"
@@ -140,7 +141,7 @@ func fail(text string) (Result, bool) {
 		code = CodeNoSuchKey
 	case TextIndexRange, TextOffsetRange:
 		code = CodeOutOfRange
-	case TextStringTooBig, TextKeyTooBig, TextCommandTooBig, TextTooManyArgs, TextReplyTooBig:
+	case TextStringTooBig, TextKeyTooBig, TextCommandTooBig, TextTooManyArgs, TextReplyTooBig, TextRepeated:
 		code = CodeTooBig
 	}
 	return Error(code, text), false

@@ -7,19 +7,35 @@ import "github.com/kvorum/kvorum/store"
 // members visits members until f returns false.
 type members func(f func(member []byte) bool)
 
-// operands are the sets of a command in the order of its keys, of which the first is key number from of the
-// command; those that are absent are empty. Nothing is removed: what was found stays valid.
+// manyOperands is the number of operands beyond which a combination remembers members instead of looking for
+// each of them in all operands, so that its work is bounded by what the operands hold.
+const manyOperands = 8
+
+// operands are the sets of a command, of which the first is key number from of the command, in the order of its
+// keys; those that are absent are empty. A set named again adds nothing, but for the first of a difference, and
+// is left out. Nothing is removed: what was found stays valid.
 func (x *execution) operands(keys [][]byte, from int) ([]store.Set, *Result) {
-	sets := make([]store.Set, len(keys))
+	sets := make([]store.Set, 0, min(len(keys), manyOperands))
+	seen := make(map[string]struct{}, min(len(keys), manyOperands))
 	for i, key := range keys {
-		var bad *Result
+		if _, again := seen[string(key)]; again {
+			continue
+		}
+		if i > 0 || !x.differs() {
+			seen[string(key)] = struct{}{}
+		}
 		x.slot = x.keySlots[from+i]
-		if sets[i], bad = x.setOf(key); bad != nil {
+		set, bad := x.setOf(key)
+		if bad != nil {
 			return nil, bad
 		}
+		sets = append(sets, set)
 	}
 	return sets, nil
 }
+
+// differs: the command takes the other operands off the first one.
+func (x *execution) differs() bool { return x.spec.Op == OpSDiff || x.spec.Op == OpSDiffStore }
 
 func intersection(sets []store.Set) members {
 	least := 0
@@ -40,13 +56,19 @@ func intersection(sets []store.Set) members {
 	}
 }
 
-// union takes no memory for what was visited: a member belongs to the first set that has it.
+// union takes no memory for what was visited while the sets are few: a member belongs to the first set that has
+// it.
 func union(sets []store.Set) members {
 	return func(f func(member []byte) bool) {
+		had := func(i int, member []byte) bool { return anyHas(sets[:i], member) }
+		if len(sets) > manyOperands {
+			seen := make(map[string]struct{})
+			had = func(_ int, member []byte) bool { return !remember(seen, member) }
+		}
 		more := true
 		for i := 0; i < len(sets) && more; i++ {
 			sets[i].Each(func(member []byte) bool {
-				if !anyHas(sets[:i], member) {
+				if !had(i, member) {
 					more = f(member)
 				}
 				return more
@@ -57,8 +79,33 @@ func union(sets []store.Set) members {
 
 func without(sets []store.Set) members {
 	return func(f func(member []byte) bool) {
-		sets[0].Each(func(member []byte) bool { return anyHas(sets[1:], member) || f(member) })
+		has := func(member []byte) bool { return anyHas(sets[1:], member) }
+		if len(sets) > manyOperands {
+			others := make(map[string]struct{})
+			for i := range sets[1:] {
+				sets[1+i].Each(func(member []byte) bool {
+					if sets[0].Has(member) {
+						remember(others, member)
+					}
+					return true
+				})
+			}
+			has = func(member []byte) bool {
+				_, ok := others[string(member)]
+				return ok
+			}
+		}
+		sets[0].Each(func(member []byte) bool { return has(member) || f(member) })
 	}
+}
+
+// remember tells whether a member is new.
+func remember(seen map[string]struct{}, member []byte) bool {
+	if _, ok := seen[string(member)]; ok {
+		return false
+	}
+	seen[string(member)] = struct{}{}
+	return true
 }
 
 func anyHas(sets []store.Set, member []byte) bool {

@@ -91,6 +91,9 @@ func (o *operand) weighPlainly(score float64) float64 {
 	return score
 }
 
+// maxRepeated bounds the members of operands that are named again, for which every replica would work again.
+const maxRepeated = 1 << 22
+
 // combination is what a command of the ZUNION family makes of its keys.
 type combination struct {
 	op         Op
@@ -99,6 +102,10 @@ type combination struct {
 	withScores bool
 	limit      int64 // of ZINTERCARD; 0: none
 }
+
+func (c *combination) differs() bool { return c.op == OpZDiff || c.op == OpZDiffStore }
+
+func (c *combination) unites() bool { return c.op == OpZUnion || c.op == OpZUnionStore }
 
 func (c *combination) store() bool {
 	return c.op == OpZUnionStore || c.op == OpZInterStore || c.op == OpZDiffStore
@@ -186,22 +193,70 @@ func (x *execution) weighed(keys [][]byte, from int) ([]operand, *Result) {
 	return all, nil
 }
 
+// repeats leaves out operands that are named again where they add nothing: anywhere but where scores add up.
+// False when too much is to be added up again.
+func (c *combination) repeats(keys [][]byte) bool {
+	seen := make(map[string]struct{}, len(keys))
+	kept, members := c.from[:0], int64(0)
+	for i, key := range keys {
+		if i == 0 && c.differs() {
+			kept = append(kept, c.from[i])
+			continue
+		}
+		if !remember(seen, key) {
+			if c.differs() || c.op == OpZInterCard {
+				continue
+			}
+			members += int64(c.from[i].len())
+		}
+		kept = append(kept, c.from[i])
+	}
+	c.from = kept
+	return members <= maxRepeated
+}
+
 // each visits the members of the combination with their scores. Scores add up in the order of the operands'
 // sizes, as in Redis: the sum may depend on it.
 func (c *combination) each(f func(member []byte, score float64) bool) {
-	from := c.from
-	if c.op == OpZDiff || c.op == OpZDiffStore {
-		from[0].each(func(member []byte, score float64) bool {
-			return has(from[1:], member) || f(member, score)
-		})
+	if c.differs() {
+		c.subtract(f)
 		return
 	}
-	slices.SortStableFunc(from, func(a, b operand) int { return cmp.Compare(a.len(), b.len()) })
-	if c.op != OpZUnion && c.op != OpZUnionStore {
+	slices.SortStableFunc(c.from, func(a, b operand) int { return cmp.Compare(a.len(), b.len()) })
+	switch {
+	case !c.unites():
 		c.intersect(f)
-		return
+	case len(c.from) > manyOperands:
+		c.uniteMany(f)
+	default:
+		c.unite(f)
 	}
-	more := true
+}
+
+func (c *combination) subtract(f func(member []byte, score float64) bool) {
+	first, others := &c.from[0], c.from[1:]
+	gone := func(member []byte) bool { return has(others, member) }
+	if len(c.from) > manyOperands {
+		seen := make(map[string]struct{})
+		for i := range others {
+			others[i].each(func(member []byte, _ float64) bool {
+				if _, ok := first.score(member); ok {
+					remember(seen, member)
+				}
+				return true
+			})
+		}
+		gone = func(member []byte) bool {
+			_, ok := seen[string(member)]
+			return ok
+		}
+	}
+	first.each(func(member []byte, score float64) bool { return gone(member) || f(member, score) })
+}
+
+// unite takes no memory for what was visited.
+func (c *combination) unite(f func(member []byte, score float64) bool) {
+	from, more := c.from, true
 	for i := 0; i < len(from) && more; i++ {
 		from[i].each(func(member []byte, score float64) bool {
 			if has(from[:i], member) {
@@ -216,6 +271,33 @@ func (c *combination) each(f func(member []byte, score float64) bool) {
 			more = f(member, score)
 			return more
 		})
+	}
+}
+
+// uniteMany is unite with one look at each member of each operand. Of what is too large for a reply it visits
+// the beginning only.
+func (c *combination) uniteMany(f func(member []byte, score float64) bool) {
+	var p scoredPile
+	places := make(map[string]int)
+	room := true
+	for i := 0; i < len(c.from) && room; i++ {
+		o := &c.from[i]
+		o.each(func(member []byte, score float64) bool {
+			score = o.weighPlainly(score)
+			if at, ok := places[string(member)]; ok {
+				p.scores[at] = c.aggregate.add(p.scores[at], score)
+				return true
+			}
+			places[string(member)] = len(p.scores)
+			p.add(member, score)
+			room = c.store() || p.size() <= MaxReply
+			return room
+		})
+	}
+	for i := range p.scores {
+		if !f(p.at(i), p.scores[i]) {
+			return
+		}
 	}
 }
 
@@ -256,6 +338,9 @@ func runZAlgebra(x *execution, args [][]byte) Result {
 	if text := c.options(args[end:]); text != "" {
 		res, _ := fail(text)
 		return res
+	}
+	if !c.repeats(args[first:end]) {
+		return Error(CodeTooBig, TextRepeated)
 	}
 	switch {
 	case c.store():
@@ -323,6 +408,9 @@ type scoredPile struct {
 	pile
 	scores []float64
 }
+
+// size is what a reply with the members takes at least.
+func (p *scoredPile) size() int64 { return int64(len(p.data)) + ReplyOverhead*int64(len(p.scores)) }
 
 func (p *scoredPile) add(member []byte, score float64) {
 	p.pile.add(member)
