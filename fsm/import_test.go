@@ -284,3 +284,33 @@ func TestImportLargestValue(t *testing.T) {
 		t.Errorf("STRLEN: %s", show(res))
 	}
 }
+
+// TestImportFreezesSlotsThatCome: a slot that the group is given while an import is open waits for its end like
+// the others, so that no write in it is taken and then emptied.
+func TestImportFreezesSlotsThatCome(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		tm := newTestMachine(t)
+		tm.must(ImportBegin(1))
+		tm.must(Own(1, allSlots()))
+		if res := tm.do("SET", "k", "v"); res.Code != CodeSlotFrozen {
+			t.Fatalf("SET during an import: %s", show(res))
+		}
+		tm.must(ImportEnd(1, keep))
+		tm.must(Own(1, allSlots()))
+		if res := tm.do("SET", "k", "v"); res.IsError() {
+			t.Errorf("SET after the import: %s", show(res))
+		}
+	}
+}
+
+// TestImportLetsGoOfSlotsThatLeave: a slot that was taken away during an import is not frozen when it is back.
+func TestImportLetsGoOfSlotsThatLeave(t *testing.T) {
+	tm := newOwner(t)
+	tm.must(ImportBegin(1))
+	tm.must(Drop(2, allSlots()))
+	tm.must(ImportEnd(1, true))
+	tm.must(Own(3, allSlots()))
+	if res := tm.do("SET", "k", "v"); res.IsError() {
+		t.Errorf("SET: %s", show(res))
+	}
+}

@@ -80,7 +80,8 @@ func (k *Keyspace) runUpkeep(x *execution, args [][]byte) Result {
 	return Errorf(CodeUnknown, "ERR unknown command number %d", x.spec.Op)
 }
 
-// assign changes the ownership of slots, of all or of none.
+// assign changes the ownership of slots, of all or of none. While an import is open a slot that comes is frozen
+// until its end like the others.
 func (k *Keyspace) assign(epoch uint64, slots []uint16, own bool) Result {
 	for _, slot := range slots {
 		if s := &k.slots[slot]; s.epoch > epoch || s.epoch == epoch && s.owned != own {
@@ -93,11 +94,16 @@ func (k *Keyspace) assign(epoch uint64, slots []uint16, own bool) Result {
 	cover.Epoch = max(cover.Epoch, epoch)
 	for _, slot := range slots {
 		k.st.Lock(slot)
-		k.slots[slot].epoch, k.slots[slot].owned = epoch, own
+		s := &k.slots[slot]
+		if s.owned != own {
+			s.frozen = own && k.imports.open
+		}
+		s.epoch, s.owned = epoch, own
 		if !own {
 			k.st.DropSlot(slot)
 		}
 		k.st.Unlock(slot)
+		k.st.HoldDue(slot, s.frozen)
 		if own {
 			cover.Add(slot)
 		} else {
