@@ -246,9 +246,8 @@ func (m *Machine) applySub(ctx *Ctx, l *EntrySub, sub *Sub) error {
 		return nil
 	}
 	sub.ReadResults = make([]Result, len(sub.Reads))
-	var err error
-	sub.Results, err = parseCached(v.cached, l.Writes)
-	return err
+	sub.Results = parseCached(v.cached, l.Writes)
+	return nil
 }
 
 // execute runs a Sub's writes, and its attached reads between them when somebody waits for them. With a

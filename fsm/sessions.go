@@ -4,7 +4,6 @@ package fsm
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"sync"
 )
@@ -167,21 +166,23 @@ func appendDropped(cache []byte) []byte {
 	return AppendResult(cache, &dropped)
 }
 
-// parseCached gives the replies that appendCached kept. They share no bytes with the cache.
-func parseCached(cached []byte, n int) ([]Result, error) {
+// parseCached gives the n replies that appendCached kept. They share no bytes with the cache. A sender that
+// repeats a number with more commands than it had finds the rest dropped: only the leader looks for replies, so
+// that they cannot be found is no reason to stop.
+func parseCached(cached []byte, n int) []Result {
 	own := slices.Clone(cached)
 	out := make([]Result, n)
 	for i := range out {
 		res, size, err := ParseResult(own)
 		if err != nil {
-			return nil, fmt.Errorf("cached reply %d: %w", i, err)
+			res, size = Result{Kind: KindError, Code: CodeReplyDropped}, len(own)
 		}
 		if res.Code == CodeReplyDropped {
 			res.Str = []byte(TextReplyDropped)
 		}
 		out[i], own = res, own[size:]
 	}
-	return out, nil
+	return out
 }
 
 // append encodes the sessions for the shell's section, in ascending order of id.

@@ -85,6 +85,26 @@ func TestSessionRules(t *testing.T) {
 	}
 }
 
+// TestRepeatedWithMore: a number that comes again with more commands than it had executes nothing and stops
+// nobody; what it did not have before is answered as dropped.
+func TestRepeatedWithMore(t *testing.T) {
+	tm := newOwner(t)
+	id := tm.open()
+	tm.send(id, 1, 1, incr("n"))
+	sub := tm.send(id, 1, 1, incr("n"), incr("n"), incr("n"))
+	if sub.Status != SubApplied || len(sub.Results) != 3 || sub.Results[0].Int != 1 {
+		t.Fatalf("status %d, results %v", sub.Status, sub.Results)
+	}
+	for i := range sub.Results[1:] {
+		if sub.Results[1+i].Code != CodeReplyDropped {
+			t.Errorf("result %d: %s", 1+i, show(sub.Results[1+i]))
+		}
+	}
+	if got := show(tm.do("GET", "n")); got != `"1"` {
+		t.Errorf("executed %s times, want once", got)
+	}
+}
+
 // TestSessionWindow fills a window and goes one past it.
 func TestSessionWindow(t *testing.T) {
 	tm := newOwner(t)

@@ -100,7 +100,9 @@ func (c *cluster) start(n *node) error {
 	if err != nil {
 		return fmt.Errorf("sim: open %s: %w", n.name, err)
 	}
-	sn, err := shard.Open(h, rn, shard.Config{Name: n.name, Addrs: map[string]string{"peer": n.addr}, Logger: cfg.Logger})
+	sn, err := shard.Open(h, rn, shard.Config{
+		Name: n.name, Addrs: map[string]string{"peer": n.addr}, Logger: cfg.Logger, Fatal: cfg.Events.Fatal,
+	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("sim: open %s: %w", n.name, err), rn.Close())
 	}
