@@ -24,6 +24,8 @@ type memberSeen struct {
 	Stable, Settled bool
 	// Reachable: raft sends to it without delay.
 	Reachable bool
+	// Low: its node said lately that its disk is low.
+	Low bool
 }
 
 func (m *memberSeen) healthy() bool { return m.Alive && m.CaughtUp }
@@ -42,6 +44,8 @@ type groupSeen struct {
 	Tried map[string]bool
 	// Detour: the last transfer failed long ago, and other ways are in order.
 	Detour bool
+	// LowLately: this leader's disk is low, and has not been for the settling time.
+	LowLately bool
 }
 
 // keeperAction is one step of a group's membership.
@@ -87,6 +91,7 @@ func keeperStep(s *groupSeen) keeperMove {
 type keeping struct {
 	*groupSeen
 	voters, healthy int          // counts of voting members
+	low             int          // voters whose disks are low
 	surplus         []memberSeen // voters that shall not vote, this leader left out
 	candidates      []memberSeen // members that shall vote, do not yet, and are ready
 	missing         int          // replicas that shall vote and do not yet, ready or not
@@ -98,6 +103,7 @@ func newKeeping(s *groupSeen) *keeping {
 	for _, m := range s.Members {
 		if m.Voter {
 			k.voters++
+			k.low += rank(m.Low)
 			if m.healthy() {
 				k.healthy++
 			}
@@ -244,14 +250,15 @@ func (k *keeping) forgotten() keeperMove {
 	return keeperMove{}
 }
 
-// preferred hands leadership to the preferred leader, or to any other who can try that anew.
+// preferred hands leadership to the preferred leader, or to any other who can try that anew, but never to where
+// growing writes would be refused for their disks.
 func (k *keeping) preferred() keeperMove {
-	if !k.Settled || k.Want.Lead == "" || k.Want.Lead == k.Self {
+	if !k.Settled || k.Want.Lead == "" || k.Want.Lead == k.Self || k.short() {
 		return keeperMove{}
 	}
 	var to keeperMove
 	for _, m := range k.Members {
-		able := m.Node != k.Self && m.Voter && m.healthy() && m.Reachable && m.Settled
+		able := m.Node != k.Self && m.Voter && m.healthy() && m.Reachable && m.Settled && !m.Low
 		switch {
 		case m.Node == k.Want.Lead && !able:
 			return keeperMove{}
@@ -260,6 +267,12 @@ func (k *keeping) preferred() keeperMove {
 		}
 	}
 	return to
+}
+
+// short tells whether disks stand against any handover that need not be: growing writes would be refused whoever
+// leads, or this leader's disk ran low a moment ago, and the others may be as low and not have said so yet.
+func (k *keeping) short() bool {
+	return k.voters-k.low < majority(k.voters) || k.LowLately
 }
 
 // majority is how many of n votes decide.

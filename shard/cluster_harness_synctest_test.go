@@ -27,6 +27,8 @@ type testCluster struct {
 	nodes map[string]*testMember
 	// config changes a node's configuration before it opens.
 	config func(name string, c *Config)
+	// runtime does the same for its consensus runtime.
+	runtime func(name string, c *raftnode.Config)
 }
 
 // testMember is one life of a node.
@@ -103,6 +105,9 @@ func (c *testCluster) open(name string) *testMember {
 		}
 	}
 	rc.Events.Fatal = fatal
+	if c.runtime != nil {
+		c.runtime(name, &rc)
+	}
 	rn, err := raftnode.Open(h, rc)
 	if err != nil {
 		c.t.Fatalf("open %s: %v", name, err)

@@ -63,6 +63,8 @@ type keeper struct {
 	// after they had been in contact.
 	good map[uint64]time.Time
 	down map[uint64]bool
+	// low says since when this node's disk is low, zero while it is not.
+	low time.Time
 	// tried holds nodes that a transfer in this term failed to reach, failed when the last one did.
 	tried  map[string]bool
 	failed time.Time
@@ -120,6 +122,7 @@ func (k *keeper) look(st *raftnode.GroupStatus, want GroupInfo) *groupSeen {
 		for _, m := range rs {
 			seen := memberSeen{Node: m.Node, Number: m.Replica, Voter: voter}
 			seen.Alive = m.Node == k.n.ID() || m.Known && m.Contact < k.n.cfg.DownAfter
+			seen.Low = m.LowDisk && seen.Alive
 			seen.CaughtUp = m.Node == k.n.ID() || m.Known && m.Lag <= catchUpLag && m.LastLog-min(m.LastLog, m.Applied) <= catchUpLag
 			if m.Known && !seen.Alive {
 				k.down[m.Replica] = true
@@ -139,6 +142,12 @@ func (k *keeper) look(st *raftnode.GroupStatus, want GroupInfo) *groupSeen {
 	}
 	add(st.Voters, true)
 	add(st.Nonvoters, false)
+	if !k.n.rn.LowDisk() {
+		k.low = time.Time{}
+	} else if k.low.IsZero() {
+		k.low = now
+	}
+	s.LowLately = !k.low.IsZero() && now.Sub(k.low) < k.n.cfg.LeaderSettle
 	s.Committed = k.committed(st, s.Members)
 	return s
 }

@@ -17,6 +17,7 @@ type simWorld struct {
 	t      interface{ Fatalf(string, ...any) }
 	v      *View
 	up     map[string]bool
+	low    map[string]bool // nodes whose disks are low
 	groups map[uint32]*simGroup
 	// disks holds each node's replicas, deleted the tombstones.
 	disks   map[string]map[uint32]uint64
@@ -31,7 +32,7 @@ type simGroup struct {
 
 func newSimWorld(t interface{ Fatalf(string, ...any) }, groups, replicas int) *simWorld {
 	w := &simWorld{
-		t: t, up: map[string]bool{"n1": true}, groups: map[uint32]*simGroup{},
+		t: t, up: map[string]bool{"n1": true}, low: map[string]bool{}, groups: map[uint32]*simGroup{},
 		disks: map[string]map[uint32]uint64{}, deleted: map[string]map[uint32]uint64{},
 	}
 	w.v = emptyView()
@@ -131,7 +132,7 @@ func (w *simWorld) keep(id uint32) bool {
 		fresh := m.CaughtUp
 		m.CaughtUp = m.Alive
 		m.Stable = m.Alive && fresh
-		m.Settled, m.Reachable = m.Stable, true
+		m.Settled, m.Reachable, m.Low = m.Stable, true, w.low[m.Node] && m.Alive
 		changed = changed || fresh != m.CaughtUp
 	}
 	want, _ := w.v.Group(id)
@@ -150,6 +151,7 @@ func (w *simWorld) keep(id uint32) bool {
 	case actPromote, actDemote:
 		g.members[i].Voter = move.Action == actPromote
 	case actTransfer:
+		w.checkDisks(g, &want, move.Node)
 		g.leader = move.Node
 	case actForget:
 		w.control(&cmdForget{Group: id, Number: move.Number})
@@ -172,6 +174,22 @@ func (w *simWorld) check(id uint32) {
 	}
 	if voters == 0 || live < majority(voters) {
 		w.t.Fatalf("group %d has %d of %d voters running after a step\n%v", id, live, voters, w.log)
+	}
+}
+
+// checkDisks holds when a group's leadership goes to a node: the old leader may not stay, or the new one takes
+// growing writes.
+func (w *simWorld) checkDisks(g *simGroup, want *GroupInfo, to string) {
+	if r, listed := want.replicaOn(g.leader); !listed || r.Role != RoleVoter {
+		return
+	}
+	voters, low := 0, 0
+	for _, m := range g.members {
+		voters += rank(m.Voter)
+		low += rank(m.Voter && m.Low)
+	}
+	if w.low[to] || voters-low < majority(voters) {
+		w.t.Fatalf("group %d goes to %s for balance; low are %v\n%v", want.ID, to, w.low, w.log)
 	}
 }
 
@@ -296,15 +314,15 @@ func TestReconcileLeaveOfDeadNode(t *testing.T) {
 	w.checkGoal()
 }
 
-// Random joins, leaves, crashes and restarts at random moments: after each step every group has a
-// working majority if it had one, no member's data are deleted, and when everybody is up again all
-// comes to rest at the goal.
+// Random joins, leaves, crashes, restarts and full disks at random moments: after each step every group has a
+// working majority if it had one, no member's data are deleted, no leadership moves for balance to where growing writes
+// are refused, and when everybody is up again and has space all comes to rest at the goal.
 func TestReconcileRandom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newSimWorld(t, rapid.IntRange(1, 6).Draw(t, "groups"), rapid.SampledFrom([]int{1, 3, 5}).Draw(t, "replicas"))
 		next := 2
 		for range rapid.IntRange(1, 12).Draw(t, "events") {
-			switch rapid.IntRange(0, 3).Draw(t, "event") {
+			switch rapid.IntRange(0, 4).Draw(t, "event") {
 			case 0:
 				if w.groups[controlGroup].leader != "" && next < 8 {
 					w.join(fmt.Sprint("n", next))
@@ -319,6 +337,9 @@ func TestReconcileRandom(t *testing.T) {
 				if stay > 1 && w.groups[controlGroup].leader != "" {
 					w.control(&cmdLeaveNode{Node: n.ID})
 				}
+			case 2:
+				n := w.v.Nodes[rapid.IntRange(0, len(w.v.Nodes)-1).Draw(t, "fills")]
+				w.low[n.ID] = !w.low[n.ID]
 			default:
 				n := w.v.Nodes[rapid.IntRange(0, len(w.v.Nodes)-1).Draw(t, "flips")]
 				w.up[n.ID] = !w.up[n.ID]
@@ -333,6 +354,7 @@ func TestReconcileRandom(t *testing.T) {
 		for id := range w.up {
 			w.up[id] = true
 		}
+		clear(w.low)
 		w.settle()
 		w.checkGoal()
 	})

@@ -8,10 +8,10 @@ import (
 )
 
 // seen builds a member from letters: V votes, else N; a alive, c caught up, s stable, S settled, x in
-// raft's back-off.
+// raft's back-off, l low on disk.
 func seen(node string, number uint64, flags string) memberSeen {
 	has := func(c rune) bool { return slices.Contains([]rune(flags), c) }
-	return memberSeen{Node: node, Number: number, Voter: has('V'), Alive: has('a'), CaughtUp: has('c'), Stable: has('s'), Settled: has('S'), Reachable: !has('x')}
+	return memberSeen{Node: node, Number: number, Voter: has('V'), Alive: has('a'), CaughtUp: has('c'), Stable: has('s'), Settled: has('S'), Reachable: !has('x'), Low: has('l')}
 }
 
 func TestKeeperStep(t *testing.T) {
@@ -65,6 +65,47 @@ func TestKeeperStep(t *testing.T) {
 				Self: "a", Members: tt.members, Settled: tt.settled, Committed: true,
 				Tried: map[string]bool{tt.tried: true}, Detour: tt.tried != "",
 				Want: GroupInfo{ID: 1, Replicas: tt.want, NextReplica: tt.next, Lead: tt.lead},
+			})
+			if got != tt.step {
+				t.Errorf("got %v %s/%d, want %v %s/%d", got.Action, got.Node, got.Number, tt.step.Action, tt.step.Node, tt.step.Number)
+			}
+		})
+	}
+}
+
+// TestKeeperStepOnLowDisks: leadership moves for balance only to where growing writes are taken; a leader that shall not
+// vote hands over all the same.
+func TestKeeperStepOnLowDisks(t *testing.T) {
+	const ok, low = "VacsS", "VacsSl"
+	toB := keeperMove{actTransfer, "b", 2}
+	for _, tt := range []struct {
+		name    string
+		a, b, c string // a leads, and b is preferred
+		lately  bool
+		leaves  bool
+		tried   string
+		step    keeperMove
+	}{
+		{name: "the preferred is low", a: ok, b: low, c: ok},
+		{name: "the leader was not low for long", a: low, b: ok, c: ok, lately: true},
+		{name: "the leader was low for long", a: low, b: ok, c: ok, step: toB},
+		{name: "both are low", a: low, b: low, c: ok},
+		{name: "a third one is low", a: ok, b: ok, c: low, step: toB},
+		{name: "a majority is low", a: low, b: ok, c: low},
+		{name: "all are low", a: low, b: low, c: low},
+		{name: "the way round is low", a: ok, b: ok, c: low, tried: "b"},
+		{name: "a leader that leaves", a: low, b: low, c: low, lately: true, leaves: true, step: toB},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := []ReplicaInfo{{"a", 1, RoleVoter}, {"b", 2, RoleVoter}, {"c", 3, RoleVoter}}
+			if tt.leaves {
+				want[0].Role = RoleGone
+			}
+			got := keeperStep(&groupSeen{
+				Self: "a", Members: []memberSeen{seen("a", 1, tt.a), seen("b", 2, tt.b), seen("c", 3, tt.c)},
+				Settled: true, Committed: true, LowLately: tt.lately,
+				Tried: map[string]bool{tt.tried: true}, Detour: tt.tried != "",
+				Want: GroupInfo{ID: 1, Replicas: want, NextReplica: 4, Lead: "b"},
 			})
 			if got != tt.step {
 				t.Errorf("got %v %s/%d, want %v %s/%d", got.Action, got.Node, got.Number, tt.step.Action, tt.step.Node, tt.step.Number)
