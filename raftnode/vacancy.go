@@ -23,8 +23,6 @@ const (
 	standingPatience = 300 * time.Millisecond
 	// answerPatience is how long a majority that agrees waits for the others to answer and to agree.
 	answerPatience = 3 * vacancyTick
-	// founderEntries are in the log of a group's founder when it starts.
-	founderEntries = 1
 )
 
 // vacancy is what the watcher knows of a leader that is gone.
@@ -81,11 +79,10 @@ func (in *instance) succeed(v *vacancy) (again bool) {
 	return true
 }
 
-// standAlone makes the only voter of a group its leader at once when it is started again, where raft would wait
-// for one to two heartbeat timeouts for a leader to show. The founder of a group waits: those of many groups on many
-// nodes start in the same moment.
+// standAlone makes the only voter of a group, a founder or one that is started again, its leader at once, where raft
+// would wait for one to two heartbeat timeouts for a leader to show.
 func (in *instance) standAlone() {
-	if voters, place := in.succession(); len(voters) != 1 || place != 0 || in.raft.LastIndex() <= founderEntries {
+	if voters, place := in.succession(); len(voters) != 1 || place != 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(in.g.n.ctx, in.g.n.cfg.Heartbeat)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/internal/host"
 )
 
@@ -36,6 +37,25 @@ func TestDeadLeaderIsSucceededAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The only voter of a group has nobody to wait for: neither when it founds the group nor when it is started again.
+func TestOnlyVoterLeadsAtOnce(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		for i, start := range []func() *testNode{
+			func() *testNode { return b.open("n1").start(1, true) },
+			func() *testNode { return b.reopen("n1", 1) },
+		} {
+			began := time.Now()
+			n := start()
+			b.waitFor("it to lead", n.group.IsLeader)
+			if d := time.Since(began); d > DefaultHeartbeat/2 {
+				t.Errorf("start %d: without a leader for %v", i, d)
+			}
+			n.must(fsm.Own(1, allSlots()), setCmd("k", "v"))
+			n.close()
+		}
+	})
 }
 
 // A follower that alone thinks that the leader is gone leaves it in peace.
