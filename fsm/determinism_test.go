@@ -47,6 +47,9 @@ func (g *logSource) writes() []Command {
 		c := Command{Op: spec.Op, Args: bytesOf(words[1:]...)}
 		if g.chance(4) {
 			c.Token = Token{Client: [16]byte{byte(g.IntN(3)) + 1}, Seq: uint64(g.IntN(20)) + 1}
+			if g.IntN(3) == 0 {
+				c.Token.Seq |= TokenAgain
+			}
 		}
 		if g.chance(2) {
 			c.Room = MaxReply

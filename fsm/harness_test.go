@@ -81,6 +81,29 @@ func (tm *testMachine) entry(h Header, subs ...*Sub) {
 	}
 }
 
+// age lets time pass, in entries.
+func (tm *testMachine) age(millis int64) {
+	tm.t.Helper()
+	for ; millis > 0; millis -= maxAging {
+		tm.clock += min(millis, maxAging)
+		tm.entry(Header{})
+	}
+}
+
+// restored is a machine that the snapshot of tm was loaded into.
+func restored(tm *testMachine) *testMachine {
+	tm.t.Helper()
+	other := newTestMachine(tm.t)
+	if err := other.m.Restore(bytes.NewReader(takeView(tm.t, tm.m))); err != nil {
+		tm.t.Fatalf("%v", err)
+	}
+	other.clock = tm.clock
+	if other.m.Digest().Machine != tm.m.Digest().Machine {
+		tm.t.Fatalf("digests differ over a snapshot")
+	}
+	return other
+}
+
 // write applies one command in an entry of its own.
 func (tm *testMachine) write(cmd Command) Result {
 	tm.t.Helper()

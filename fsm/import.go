@@ -53,6 +53,9 @@ type importState struct {
 	// id is the newest import that ever began here, 0 for none.
 	id   uint64
 	open bool
+	// ended is A when one ended, 0 for never: what tokens were there before is forgotten, and those that came
+	// had the A of other groups.
+	ended int64
 	// next counts, while it is open, the pieces taken of each slot.
 	next map[uint16]uint32
 }
@@ -91,7 +94,7 @@ func (k *Keyspace) runImport(x *execution, args [][]byte) Result {
 	if !ok {
 		return Error(CodeSyntax, TextSyntax)
 	}
-	return k.importEnd(id, keep == 1)
+	return k.importEnd(x.ctx, id, keep == 1)
 }
 
 func (k *Keyspace) importBegin(id uint64) Result {
@@ -113,7 +116,7 @@ func (k *Keyspace) importBegin(id uint64) Result {
 		}
 	}
 	k.holdSlots(true, true)
-	k.setImport(importState{id: id, open: true, next: make(map[uint16]uint32)})
+	k.setImport(importState{id: id, open: true, ended: now.ended, next: make(map[uint16]uint32)})
 	return OK()
 }
 
@@ -141,16 +144,18 @@ func (k *Keyspace) importPiece(ctx *Ctx, id uint64, args [][]byte) Result {
 	}
 	k.st.Lock(at)
 	err := k.st.AddSection(at, args[4])
+	newest := k.st.NewestToken(at)
 	k.st.Unlock(at)
 	if err != nil {
 		return Error(CodeError, TextImportDamaged)
 	}
 	ctx.Raise(int64(clock), version)
+	ctx.RaiseAge(min(newest, MaxClock)) // no record is from the future
 	now.next[at]++
 	return OK()
 }
 
-func (k *Keyspace) importEnd(id uint64, keep bool) Result {
+func (k *Keyspace) importEnd(ctx *Ctx, id uint64, keep bool) Result {
 	now := k.imports
 	switch {
 	case now.id != id:
@@ -159,7 +164,7 @@ func (k *Keyspace) importEnd(id uint64, keep bool) Result {
 		return OK()
 	}
 	k.holdSlots(false, !keep)
-	k.setImport(importState{id: id})
+	k.setImport(importState{id: id, ended: ctx.Age()})
 	return OK()
 }
 
@@ -198,6 +203,7 @@ func (k *Keyspace) appendHeadExtensions(dst []byte) []byte {
 		return append(dst, 0)
 	}
 	body := binary.AppendUvarint(nil, s.id)
+	body = binary.AppendUvarint(body, uint64(s.ended))
 	if s.open {
 		body = append(body, 1)
 		body = binary.AppendUvarint(body, uint64(len(s.next)))
@@ -219,6 +225,7 @@ func (k *Keyspace) appendHeadExtensions(dst []byte) []byte {
 // parseImport is the reverse, of the tag's body.
 func parseImport(r *reader) (s importState) {
 	s.id = r.uint(maxImport, "import id")
+	s.ended = int64(r.uint(math.MaxInt64, "import's end"))
 	open := r.byte("import state")
 	if r.err == nil && (s.id == 0 || open > 1) {
 		r.fail(ErrMalformed, "import")

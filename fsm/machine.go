@@ -49,6 +49,9 @@ type Machine struct {
 	clusterVersion atomic.Uint32
 
 	// What follows belongs to the applying goroutine.
+
+	// age is A, the clock that tokens live by: C without its leaps.
+	age      int64
 	sessions sessionTable
 	stopped  error
 	entry    Entry // room reused between entries
@@ -61,7 +64,7 @@ const aheadCommands = store.WarmMax
 
 // NewMachine makes an empty machine. t holds the commands that s runs.
 func NewMachine(t *Table, s State, o Options) *Machine {
-	m := &Machine{table: t, state: s, opts: o}
+	m := &Machine{table: t, state: s, opts: o, age: 1}
 	m.warmer, _ = s.(Warmer)
 	m.sessions.reset()
 	return m
@@ -102,6 +105,15 @@ func (m *Machine) Sessions() []uint64 { return m.sessions.list() }
 func (m *Machine) raise(clock int64, version uint64) {
 	m.clock.Store(max(m.clock.Load(), clock))
 	m.version.Store(max(m.version.Load(), version))
+}
+
+// maxAging is how much older an entry makes tokens at most, in milliseconds.
+const maxAging = 1000
+
+// grow makes tokens older by the time that passed since the last entry, but not by a leap of the clock: a leader whose
+// clock is ahead of the last one's would make all of them expire at once, while their clients still try again.
+func (m *Machine) grow(clock int64) {
+	m.age += min(max(clock-m.clock.Load(), 0), maxAging)
 }
 
 // stop ends the machine: nothing is applied from here on.
@@ -179,6 +191,7 @@ func (m *Machine) apply(index, term uint64, data []byte, subs []*Sub) error {
 	if err := m.acceptable(e, subs); err != nil {
 		return err
 	}
+	m.grow(e.Header.Clock)
 	m.raise(e.Header.Clock, 0)
 	ctx := &Ctx{Index: index, Term: term, Seed: e.Header.Seed, m: m}
 	m.sessions.begin(index)

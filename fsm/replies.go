@@ -33,8 +33,8 @@ const (
 	TextExpireGTLT    = "ERR GT and LT options at the same time are not compatible"
 	TextCrossSlot     = "CROSSSLOT Keys in request don't hash to the same slot"
 	TextTokenExpired  = "TOKENEXPIRED a later request of this client is already recorded: outcome unknown"
-	// TextTokenForgotten answers a repeated try whose record may have made room for others'.
-	TextTokenForgotten = "TOKENEXPIRED too many other clients wrote to the slot since: outcome unknown"
+	// TextTokenForgotten answers a repeated try whose record may have made room for others', or went with an import.
+	TextTokenForgotten = "TOKENEXPIRED the slot had to forget requests since, perhaps this one: outcome unknown"
 	TextReplyDropped   = "REPLYDROPPED applied, but the reply was too large to keep"
 	TextSlotMoved      = "MOVED slot is not owned by this group"
 	TextSlotFrozen     = "TRYAGAIN slot is being moved"

@@ -46,7 +46,7 @@ const (
 	CodeArity        Code = 13 // wrong number of arguments
 	CodeUnknown      Code = 14 // no such command
 	CodeCrossSlot    Code = 15 // keys of one command in several slots
-	CodeTokenExpired Code = 16 // the token's sequence is below the record kept: outcome unknown
+	CodeTokenExpired Code = 16 // the token's record was replaced or forgotten: outcome unknown
 	CodeReplyDropped Code = 17 // applied, but the cached reply was too large to keep
 	CodeReplyRoom    Code = 18 // the reply of this write needs more room (Command.Room): make it and retry
 )

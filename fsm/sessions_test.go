@@ -286,10 +286,10 @@ func TestTokens(t *testing.T) {
 	want("spread", tm.write(spread), "2")
 	want("spread repeated", tm.write(spread), "0")
 
-	// Records are kept by slot, survive FLUSHALL, and expire by the log clock.
+	// Records are kept by slot, survive FLUSHALL, and expire by the age clock.
 	tm.do("FLUSHALL")
 	want("after FLUSHALL", tm.write(with(4, incr("n"))), "-"+TextReplyDropped)
-	tm.clock += 11 * 60 * 1000
+	tm.age(store.TokenLife)
 	want("expired", tm.write(with(4, incr("n"))), "1")
 }
 
@@ -319,9 +319,64 @@ func TestForgottenToken(t *testing.T) {
 	want("nothing changed", tm.write(with(0, 1|TokenAgain)), "3")
 	want("first try of a new client", tm.write(with(9997, 1)), "1027")
 	want("repeated", tm.write(with(9997, 1|TokenAgain)), "1027")
-	want("next of that client", tm.write(with(9997, 2|TokenAgain)), "1028")
+	want("next of that client, first try", tm.write(with(9997, 2)), "1028")
+	// A record of a lower number may be of a request that was held up: number 3 may have been forgotten.
+	want("next of that client, again", tm.write(with(9997, 3|TokenAgain)), "-"+TextTokenForgotten)
 	tm.clock += store.TokenLife + 1
-	want("again, when all records have expired", tm.write(with(9999, 1|TokenAgain)), "1029")
+	want("again, behind a leap of the clock", tm.write(with(9999, 1|TokenAgain)), "-"+TextTokenForgotten)
+	tm = restored(tm)
+	tm.age(store.TokenLife - 10_000)
+	want("again, late", tm.write(with(9999, 1|TokenAgain)), "-"+TextTokenForgotten)
+	tm = restored(tm)
+	tm.age(10_000)
+	want("again, when all that was forgotten would have expired", tm.write(with(1, 1|TokenAgain)), "1029")
+}
+
+// TestTokensAndLeaps: a leader whose clock is ahead of the last one's makes no record expire that a client may
+// still ask for.
+func TestTokensAndLeaps(t *testing.T) {
+	tm := newOwner(t)
+	c := incr("n")
+	c.Token = Token{Client: [16]byte{9}, Seq: 1}
+	tm.write(c)
+	c.Token.Seq |= TokenAgain
+	for range 20 {
+		tm.clock += 2 * store.TokenLife
+		if res := tm.write(c); res.Int != 1 {
+			t.Fatalf("applied twice: %s", show(res))
+		}
+		tm = restored(tm)
+	}
+}
+
+// TestTokensAndImports: an import loses what tokens there were, and brings some of other groups, whose age clocks are
+// not this one's: for as long as records live a repeated try without one is not executed.
+func TestTokensAndImports(t *testing.T) {
+	again := func(tm *testMachine, client byte) Result {
+		c := incr("n")
+		c.Token = Token{Client: [16]byte{client}, Seq: 1 | TokenAgain}
+		return tm.write(c)
+	}
+	from, to := newOwner(t), newOwner(t)
+	from.age(3 * store.TokenLife)
+	again(from, 9)
+	again(to, 8)
+	to.do("FLUSHALL")
+	to.must(ImportBegin(1))
+	importAll(from, to, 1)
+	to.must(ImportEnd(1, true))
+	to = restored(to)
+	to.clock = from.clock
+	if res := again(to, 9); res.Int != 1 {
+		t.Errorf("of an imported record: %s", show(res))
+	}
+	if res := again(to, 8); res.Code != CodeTokenExpired {
+		t.Errorf("of a record that the import lost: %s", show(res))
+	}
+	to.age(store.TokenLife)
+	if res := again(to, 7); res.Int != 2 {
+		t.Errorf("long after the import: %s", show(res))
+	}
 }
 
 // TestTokenOfRefusedCommand: what was refused before it ran leaves no record, so that the same request
@@ -362,6 +417,13 @@ func TestTokensAreSwept(t *testing.T) {
 		t.Fatal("no record")
 	}
 	tm.clock += 11 * 60 * 1000
+	for range Slots {
+		tm.entry(Header{})
+	}
+	if count() != 1 {
+		t.Error("a leap of the clock took the record")
+	}
+	tm.age(store.TokenLife)
 	for range Slots {
 		tm.entry(Header{})
 	}

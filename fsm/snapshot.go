@@ -149,6 +149,7 @@ func (m *Machine) load(r io.Reader, shell *shellState) error {
 	if !planted("restore-clock") {
 		m.clock.Store(shell.clock)
 	}
+	m.age = shell.age
 	m.version.Store(shell.version)
 	m.clusterVersion.Store(shell.clusterVersion)
 	m.sessions.adopt(&shell.sessions)

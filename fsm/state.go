@@ -89,6 +89,12 @@ type Ctx struct {
 // move between two calls, so a read takes it once, behind its locks.
 func (c *Ctx) Now() int64 { return c.m.clock.Load() }
 
+// Age gives A in milliseconds, the time that tokens live by. Writes only.
+func (c *Ctx) Age() int64 { return c.m.age }
+
+// RaiseAge lifts A to at least this. Writes only.
+func (c *Ctx) RaiseAge(age int64) { c.m.age = max(c.m.age, age) }
+
 // NextVersion gives a version that is larger than all before it in this group: max(V+1, C<<20). Writes
 // only.
 func (c *Ctx) NextVersion() uint64 {

@@ -4,13 +4,14 @@ package fsm
 
 import "github.com/kvorum/kvorum/store"
 
-// replay answers a request whose token is known in the slot; false: it is to be executed.
+// replay answers a request whose token is known in the slot, or may have been; false: it is to be executed.
 func (x *execution) replay(t *Token) (Result, bool) {
-	rec, ok := x.k.st.GetToken(x.slot, t.Client, x.now)
+	rec, ok := x.k.st.GetToken(x.slot, t.Client, x.ctx.Age())
+	fresh := !ok || t.number() > rec.Seq
 	switch {
-	case !ok && t.again() && x.k.st.TokensFull(x.slot, x.now):
+	case fresh && t.again() && x.forgotten():
 		return Error(CodeTokenExpired, TextTokenForgotten), true
-	case !ok || t.number() > rec.Seq:
+	case fresh:
 		return Result{}, false
 	case t.number() < rec.Seq:
 		return Error(CodeTokenExpired, TextTokenExpired), true
@@ -24,10 +25,17 @@ func (x *execution) replay(t *Token) (Result, bool) {
 	return res, true
 }
 
+// forgotten tells whether the slot may have lost, before its time, the record of a request that is tried again. A
+// record of a lower number proves nothing: it may be of an earlier request that was held up.
+func (x *execution) forgotten() bool {
+	age, ended := x.ctx.Age(), x.k.imports.ended
+	return x.k.st.TokensForgotten(x.slot, age) || ended != 0 && age-ended < store.TokenLife
+}
+
 // recordToken keeps the outcome of a request that was executed. An empty reply stands for one that is
 // too large to keep.
 func (x *execution) recordToken(t *Token, res *Result) {
-	rec := store.TokenRecord{Seq: t.number(), Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.now}
+	rec := store.TokenRecord{Seq: t.number(), Code: uint8(res.Code), Version: x.ctx.m.version.Load(), At: x.ctx.Age()}
 	if leastEncoded(res) <= store.MaxTokenReply {
 		rec.Reply = AppendResult(nil, res)
 	}
@@ -43,7 +51,7 @@ func (k *Keyspace) sweepTokens(ctx *Ctx) {
 	slot := uint16(ctx.Index % Slots)
 	k.st.Lock(slot)
 	if !k.slots[slot].frozen {
-		k.st.ExpireTokens(slot, ctx.Now())
+		k.st.ExpireTokens(slot, ctx.Age())
 	}
 	k.st.Unlock(slot)
 }

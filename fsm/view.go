@@ -2,10 +2,13 @@
 
 package fsm
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // shellSectionVersion is the first byte of the shell's section.
-const shellSectionVersion = 1
+const shellSectionVersion = 2
 
 // View is a machine as it was at one entry. Its methods belong to one goroutine, which need not be the
 // applying one. It must be closed.
@@ -45,6 +48,7 @@ func (v *View) Close() { v.frozen.Close() }
 func (m *Machine) appendShell(dst []byte) []byte {
 	dst = append(dst, shellSectionVersion)
 	dst = binary.AppendUvarint(dst, uint64(m.clock.Load()))
+	dst = binary.AppendUvarint(dst, uint64(m.age))
 	dst = binary.AppendUvarint(dst, m.version.Load())
 	dst = binary.AppendUvarint(dst, uint64(m.clusterVersion.Load()))
 	if planted("snapshot-without-sessions") {
@@ -56,7 +60,7 @@ func (m *Machine) appendShell(dst []byte) []byte {
 
 // shellState is a parsed shell section.
 type shellState struct {
-	clock          int64
+	clock, age     int64
 	version        uint64
 	clusterVersion uint32
 	sessions       sessionTable
@@ -69,6 +73,7 @@ func parseShell(data []byte) (*shellState, error) {
 	}
 	s := &shellState{
 		clock:          int64(r.uint(MaxClock, "clock")),
+		age:            int64(r.uint(math.MaxInt64, "age")),
 		version:        r.uvarint("version"),
 		clusterVersion: uint32(r.uint(MaxClusterVersion, "cluster version")),
 	}

@@ -30,6 +30,8 @@ const (
 	digestEntry   = 1
 	digestToken   = 2
 	digestRemoved = 3
+	// digestForgotten is the newest time of a forgotten token.
+	digestForgotten = 4
 )
 
 // seedOf folds numbers into the seed of a hash.
@@ -66,7 +68,7 @@ func (r *TokenRecord) sum(client *[16]byte) sum128 {
 }
 
 // Digest is the fingerprint of a slot's logical state: of every entry its key, type, value in
-// visible order, deadline, flags and version, of every token record all it holds, and Removed. It
+// visible order, deadline, flags and version, of every token record all it holds, what is known of forgotten ones, and Removed. It
 // does not depend on recency, memory layout, nor on the order of writes beyond what is visible. A slot that
 // holds nothing has the zero digest. It takes constant time. Needs the slot's lock.
 func (s *Store) Digest(slot uint16) (sum [16]byte) {
@@ -80,6 +82,9 @@ func (s *Store) Digest(slot uint16) (sum [16]byte) {
 	}
 	if t.removed != 0 {
 		d = d.plus(sum128{seedOf(digestRemoved, t.removed), seedOf(digestRemoved, ^t.removed)})
+	}
+	if at := uint64(t.tokens.forgotten); at != 0 {
+		d = d.plus(sum128{seedOf(digestForgotten, at), seedOf(digestForgotten, ^at)})
 	}
 	binary.LittleEndian.PutUint64(sum[:8], d.lo)
 	binary.LittleEndian.PutUint64(sum[8:], d.hi)

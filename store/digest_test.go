@@ -79,6 +79,8 @@ func TestDigestParts(t *testing.T) {
 		"token's time":  put(TokenRecord{Seq: 1, At: 1}),
 		"token's reply": put(TokenRecord{Seq: 1, Reply: []byte("r")}),
 		"token's write": put(TokenRecord{Seq: 1, Version: 1}),
+		"forgotten":     then(base, func(s *Store) { s.writable(slot).tokens.forgotten = 1 }),
+		"forgotten at":  then(base, func(s *Store) { s.writable(slot).tokens.forgotten = 2 }),
 	}
 	digest := func(hashKey byte, f func(*Store)) string {
 		s := New(Config{HashKey: [16]byte{hashKey}})

@@ -15,7 +15,8 @@ const (
 )
 
 const (
-	// MaxTokens bounds the client tokens kept per slot; beyond it the oldest by (At, client) goes.
+	// MaxTokens bounds the client tokens kept per slot; beyond it the oldest by (At, client) is
+	// forgotten.
 	MaxTokens = 1024
 	// MaxTokenReply bounds the bytes of a token record's reply; PutToken drops a longer one.
 	MaxTokenReply = 1 << 10

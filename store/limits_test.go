@@ -43,6 +43,9 @@ func TestTokenLimit(t *testing.T) {
 				t.Errorf("client %d kept: %v", i, ok)
 			}
 		}
+		if !s.TokensForgotten(slot, 100+TokenLife-1) || s.TokensForgotten(slot, 100+TokenLife) || s.NewestToken(slot) != 101 {
+			t.Error("what was forgotten is not remembered for as long as it would have lived")
+		}
 		digests = append(digests, s.Digest(slot))
 	}
 	if digests[0] != digests[1] {

@@ -60,6 +60,7 @@ func (s *Store) addSection(slot uint16, data []byte, whole bool) error {
 
 func (s *Store) addTokens(slot uint16, t *slotTable, from *tokenSet) {
 	before := t.tokens.bytes
+	t.tokens.forgotten = max(t.tokens.forgotten, from.forgotten)
 	for _, k := range from.order {
 		t.tokens.put(k.client, from.records[k.client])
 	}
@@ -143,6 +144,7 @@ func (c *cursor) bytes(what string) []byte {
 }
 
 func (c *cursor) tokens(ts *tokenSet) {
+	ts.forgotten = c.time("time of forgotten tokens")
 	n := c.count(21, "number of tokens")
 	if n > MaxTokens {
 		c.fail(ErrSectionCorrupt, "number of tokens")

@@ -5,6 +5,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,8 @@ type model struct {
 	removed map[uint16]uint64
 	tokens  map[uint16]map[[16]byte]TokenRecord
 	held    map[uint16]bool
+	// forgotten is the newest time of a token that went before it expired.
+	forgotten map[uint16]int64
 }
 
 type modelEntry struct {
@@ -37,6 +40,7 @@ func newModel() *model {
 	return &model{
 		keys: map[string]*modelEntry{}, removed: map[uint16]uint64{},
 		tokens: map[uint16]map[[16]byte]TokenRecord{}, held: map[uint16]bool{},
+		forgotten: map[uint16]int64{},
 	}
 }
 
@@ -50,6 +54,7 @@ func (m *model) clone() *model {
 	for s, v := range m.removed {
 		c.removed[s] = v
 	}
+	maps.Copy(c.forgotten, m.forgotten)
 	for s, ts := range m.tokens {
 		c.tokens[s] = map[[16]byte]TokenRecord{}
 		for k, v := range ts {
@@ -209,6 +214,7 @@ func (m *model) putToken(slot uint16, client [16]byte, r TokenRecord) {
 				oldest, first = c, false
 			}
 		}
+		m.forgotten[slot] = max(m.forgotten[slot], ts[oldest].At)
 		delete(ts, oldest)
 	}
 	ts[client] = r
@@ -220,6 +226,9 @@ func (m *model) expireTokens(slot uint16, now int64) (n int) {
 			delete(m.tokens[slot], c)
 			n++
 		}
+	}
+	if m.forgotten[slot]+600_000 <= now {
+		delete(m.forgotten, slot)
 	}
 	return n
 }
@@ -254,6 +263,9 @@ func (m *model) same(s *Store, slot uint16) string {
 	}
 	if s.Tokens(slot) != len(m.tokens[slot]) {
 		return "number of tokens differs"
+	}
+	if at := m.forgotten[slot]; s.TokensForgotten(slot, at) != (at != 0) || s.TokensForgotten(slot, at+600_000) {
+		return "what is known of forgotten tokens differs"
 	}
 	for c, r := range m.tokens[slot] {
 		got, ok := s.GetToken(slot, c, r.At)

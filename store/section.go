@@ -8,8 +8,9 @@ import "encoding/binary"
 // uv length and that many bytes.
 //
 //	offset  field
-//	0       u8     version, 2
+//	0       u8     version, 3
 //	1       uv     Removed of the slot
+//	        uv     newest time of a token that was forgotten before it expired, 0 for none
 //	        uv     number of tokens, then for each in order of (At, client):
 //	                 16 bytes client, uv seq, u8 code, uv version, uv at, bytes reply
 //	        then for each entry, in keyed-hash order of the writer, to the end:
@@ -17,13 +18,13 @@ import "encoding/binary"
 //	                 [uv flags] [uv deadline] [uv recency], value
 //
 // where value is, by type, bytes for a string and else what package collections writes. The sections of one
-// slot follow one another; the first has Removed and all tokens, the others 0 of either. A collection may
+// slot follow one another; the first has Removed and what there is of tokens, the others 0 of each. A collection may
 // be cut: the section that it was cut in ends with it, under fieldMore, and the next section begins with
 // the same key under fieldRest and the items that follow.
 //
 // Every bit of fields present is mandatory: a reader that does not know one refuses the section. Recency is
 // no part of the logical state and may be dropped.
-const sectionVersion = 2
+const sectionVersion = 3
 
 const (
 	fieldFlags    = 1 << 0
@@ -209,6 +210,7 @@ func appendBytes(dst, p []byte) []byte {
 }
 
 func (ts *tokenSet) appendTo(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(ts.forgotten))
 	dst = binary.AppendUvarint(dst, uint64(len(ts.order)))
 	for _, k := range ts.order {
 		r := ts.records[k.client]

@@ -336,6 +336,7 @@ func (h *harness) wholeSlot(t *rapid.T) {
 		}
 		delete(h.m.removed, slot)
 		delete(h.m.tokens, slot)
+		delete(h.m.forgotten, slot)
 	}
 }
 

@@ -14,7 +14,7 @@ type TokenRecord struct {
 	Code    uint8
 	Version uint64
 	Reply   []byte
-	// At is when the request was applied, in milliseconds on the caller's clock.
+	// At is when the request was applied, in milliseconds on the caller's clock; not 0.
 	At int64
 }
 
@@ -24,6 +24,8 @@ type tokenSet struct {
 	// order is sorted by (At, client); the oldest stands first.
 	order []tokenKey
 	bytes int64 // logical
+	// forgotten is the newest At among the records that went before they expired, 0 for none.
+	forgotten int64
 	// sum is the digest of all records.
 	sum sum128
 }
@@ -42,7 +44,9 @@ func (k tokenKey) less(o tokenKey) bool {
 
 func (r *TokenRecord) cost() int64 { return TokenOverhead + int64(len(r.Reply)) }
 
-func (r *TokenRecord) expired(now int64) bool { return r.At <= now-TokenLife }
+func (r *TokenRecord) expired(now int64) bool { return tokenExpired(r.At, now) }
+
+func tokenExpired(at, now int64) bool { return at <= now-TokenLife }
 
 func (ts *tokenSet) search(k tokenKey) int {
 	return sort.Search(len(ts.order), func(i int) bool { return !ts.order[i].less(k) })
@@ -60,8 +64,14 @@ func (ts *tokenSet) drop(i int) {
 		ts.order = append(ts.order[:i], ts.order[i+1:]...)
 	}
 	if len(ts.order) == 0 {
-		*ts = tokenSet{}
+		*ts = tokenSet{forgotten: ts.forgotten}
 	}
+}
+
+// forget drops the oldest record before its time.
+func (ts *tokenSet) forget() {
+	ts.forgotten = max(ts.forgotten, ts.order[0].at)
+	ts.drop(0)
 }
 
 func (ts *tokenSet) put(client [16]byte, r TokenRecord) {
@@ -69,7 +79,7 @@ func (ts *tokenSet) put(client [16]byte, r TokenRecord) {
 		ts.drop(ts.search(tokenKey{old.At, client}))
 	}
 	for len(ts.order) >= MaxTokens {
-		ts.drop(0)
+		ts.forget()
 	}
 	if ts.records == nil {
 		ts.records = make(map[[16]byte]TokenRecord)
@@ -92,11 +102,19 @@ func (ts *tokenSet) expire(now int64, limit int) (n int) {
 		ts.drop(0)
 		n++
 	}
+	if tokenExpired(ts.forgotten, now) {
+		ts.forgotten = 0
+	}
 	return n
 }
 
+// due tells whether expire would change anything.
+func (ts *tokenSet) due(now int64) bool {
+	return len(ts.order) > 0 && tokenExpired(ts.order[0].at, now) || ts.forgotten != 0 && tokenExpired(ts.forgotten, now)
+}
+
 // PutToken keeps a copy of r as the client's record in the slot, in place of an earlier one, and
-// removes what expired by r.At and, past MaxTokens, the oldest by (At, client). A reply longer than
+// removes what expired by r.At and forgets, past MaxTokens, the oldest by (At, client). A reply longer than
 // MaxTokenReply is not kept: the caller marks that in Code. Needs the slot's write lock.
 func (s *Store) PutToken(slot uint16, client [16]byte, r TokenRecord) {
 	if len(r.Reply) > MaxTokenReply {
@@ -124,16 +142,25 @@ func (s *Store) GetToken(slot uint16, client [16]byte, now int64) (TokenRecord, 
 	return r, true
 }
 
-// TokensFull tells whether the slot may have forgotten records that have not expired by now, because
-// MaxTokens newer ones were put. Needs the slot's lock.
-func (s *Store) TokensFull(slot uint16, now int64) bool {
+// TokensForgotten tells whether the slot gave up, for want of room, a record that would not have expired by now:
+// a client without a record may have had one. Needs the slot's lock.
+func (s *Store) TokensForgotten(slot uint16, now int64) bool {
 	t := s.slots[slot].t
-	if t == nil || len(t.tokens.order) < MaxTokens {
-		return false
+	return t != nil && t.tokens.forgotten != 0 && !tokenExpired(t.tokens.forgotten, now)
+}
+
+// NewestToken is the latest time of a record that the slot holds or gave up for want of room, 0 for none. Needs the
+// slot's lock.
+func (s *Store) NewestToken(slot uint16) int64 {
+	t := s.slots[slot].t
+	if t == nil {
+		return 0
 	}
-	// Whatever was forgotten is older than the oldest that is left.
-	oldest := t.tokens.records[t.tokens.order[0].client]
-	return !oldest.expired(now)
+	newest := t.tokens.forgotten
+	if n := len(t.tokens.order); n > 0 {
+		newest = max(newest, t.tokens.order[n-1].at)
+	}
+	return newest
 }
 
 // Tokens is the number of records a slot keeps. Needs the slot's lock.
@@ -144,15 +171,13 @@ func (s *Store) Tokens(slot uint16) int {
 	return 0
 }
 
-// ExpireTokens removes the slot's records that expired by now and returns how many. A caller that
+// ExpireTokens removes the slot's records that expired by now and returns how many; of those that were
+// forgotten it then remembers as little. A caller that
 // wants idle slots to be cleaned visits them in an order that is a function of the log. Needs the
 // slot's write lock.
 func (s *Store) ExpireTokens(slot uint16, now int64) int {
 	t := s.slots[slot].t
-	if t == nil || len(t.tokens.order) == 0 {
-		return 0
-	}
-	if r := t.tokens.records[t.tokens.order[0].client]; !r.expired(now) {
+	if t == nil || !t.tokens.due(now) {
 		return 0
 	}
 	t = s.writable(slot)
