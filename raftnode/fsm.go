@@ -152,7 +152,7 @@ func (a *applier) Restore(source io.ReadCloser) error {
 		return err
 	}
 	if last, err := g.logs.LastIndex(); err == nil && last > meta.Index && g.inst.Load() != nil {
-		g.wedged.Store(true) // raft will drop the log and not notice
+		g.wedge("an install dropped a longer log") // raft will not notice
 	}
 	a.index.Store(meta.Index)
 	a.config.Store(meta.ConfigurationIndex)

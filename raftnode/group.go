@@ -46,8 +46,9 @@ type Group struct {
 	// stopped is closed once the group has stopped for good.
 	stopped chan struct{}
 
-	// wedged: raft's idea of the log is not what the log is; the group must be restarted in place.
-	wedged atomic.Bool
+	// wedged: raft's idea of its stores is not what they hold, in the words of who noticed; the group must
+	// be restarted in place.
+	wedged atomic.Pointer[string]
 	// snapAgain is the uptime before which no snapshot is tried, after a failure.
 	snapAgain atomic.Int64
 
@@ -225,6 +226,9 @@ func (g *Group) abandon() {
 		g.prop.settle(b)
 	}
 }
+
+// wedge asks for a restart in place, at the next look at the vitals.
+func (g *Group) wedge(why string) { g.wedged.Store(&why) }
 
 // restart replaces the raft instance over the same stores and machine; what waits in the queue stays.
 func (g *Group) restart(why string) {

@@ -24,6 +24,30 @@ func (g *Group) hold() bool {
 	return true
 }
 
+// changeLost keeps a leader whose log did not take a membership change from going by it. raft takes the new
+// configuration up although the append failed, holds it for committed once any entry has reached its
+// index, and from then on counts votes, commits and makes snapshots by a membership that is in no log.
+// So the append does not return before raft's main loop can do nothing any more but end, and the group is
+// restarted at once: it then reads its configuration from log and snapshot.
+//
+// A follower takes a configuration up behind a successful append only. raft's state tells the two apart:
+// it moves on raft's main loop, which is here, or to the shutdown.
+func (g *Group) changeLost() {
+	in := g.inst.Load()
+	if in == nil {
+		return
+	}
+	if state := in.raft.State(); state == raft.Follower || state == raft.Candidate {
+		return
+	}
+	if !g.n.died.Load() { // a store that failed for good ends the process
+		const why = "a membership change did not reach the log"
+		g.wedge(why)
+		g.n.restartGroup(g, why)
+	}
+	<-in.halted
+}
+
 // guardedStable is a replica's stable store as raft sees it.
 type guardedStable struct {
 	raft.StableStore

@@ -41,10 +41,11 @@ type instance struct {
 	// poke wakes the watcher.
 	poke chan struct{}
 	// stop ends the proposer and the watcher; released is closed when nothing can leave this node
-	// through the instance any more; dead when raft has shut down.
-	stop, released, dead chan struct{}
-	wg, reaper           sync.WaitGroup
-	mu                   struct {
+	// through the instance any more; halted when raft's main loop ends with what it is doing; dead when
+	// raft has shut down.
+	stop, released, halted, dead chan struct{}
+	wg, reaper                   sync.WaitGroup
+	mu                           struct {
 		sync.Mutex
 		// over: nothing may join wg any more.
 		over bool
@@ -94,7 +95,7 @@ func (g *Group) startInstance() error {
 		return err
 	}
 	g.logs.counting(newest.Index)
-	g.wedged.Store(false)
+	g.wedged.Store(nil)
 	g.logs.cut.Store(false)
 	in := &instance{
 		g:       g,
@@ -104,6 +105,7 @@ func (g *Group) startInstance() error {
 		dead:    make(chan struct{}),
 
 		released: make(chan struct{}),
+		halted:   make(chan struct{}),
 	}
 	if in.trans, err = g.n.mux.Open(g.id, g.replica); err != nil {
 		return err
@@ -166,7 +168,9 @@ func (in *instance) shutdown() error {
 	// The transport first: raft joins goroutines that may sit in a call to a peer.
 	err := in.trans.Close()
 	close(in.released)
-	if e := in.raft.Shutdown().Error(); e != nil {
+	down := in.raft.Shutdown()
+	close(in.halted)
+	if e := down.Error(); e != nil {
 		err = errors.Join(err, e)
 	}
 	close(in.dead)
@@ -175,9 +179,14 @@ func (in *instance) shutdown() error {
 	return err
 }
 
-// servers is the latest configuration, committed or not. It must not be changed.
+// servers is the latest configuration, committed or not. It must not be changed. It is empty once the
+// instance is closing: by then raft may hold one that is in no log (changeLost).
 func (in *instance) servers() []raft.Server {
-	return in.raft.GetConfiguration().Configuration().Servers
+	servers := in.raft.GetConfiguration().Configuration().Servers
+	if in.closing.Load() {
+		return nil
+	}
+	return servers
 }
 
 // configured tells whether this replica knows its group's membership. Without one raft would grant

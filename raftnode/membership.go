@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/kvorum/kvorum/raftnode/logstore"
 )
 
 const (
@@ -85,7 +87,7 @@ func (g *Group) changeError(err error) error {
 		return ErrTimeout
 	case strings.HasPrefix(err.Error(), "configuration changed since"):
 		return ErrConfigChanged
-	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown):
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown), errors.Is(err, logstore.ErrPoisoned):
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return err

@@ -4,6 +4,7 @@ package raftnode
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,7 +111,10 @@ func (m *meter) StoreLogs(logs []*raft.Log) error {
 	}
 	if err != nil {
 		if m.cut.Load() {
-			m.g.wedged.Store(true)
+			m.g.wedge("an append failed behind a cut log")
+		}
+		if slices.ContainsFunc(logs, func(l *raft.Log) bool { return l.Type == raft.LogConfiguration }) {
+			m.g.changeLost()
 		}
 		return err
 	}

@@ -40,8 +40,10 @@ func (n *Node) vitals() {
 			case in == nil:
 			case in.stuck():
 				n.restartGroup(g, "leadership transfer does not end")
-			case g.wedged.Load():
-				n.restartGroup(g, "an append failed behind a cut log")
+			default:
+				if why := g.wedged.Load(); why != nil {
+					n.restartGroup(g, *why)
+				}
 			}
 		}
 		if round%slowVitals == 0 {
@@ -77,7 +79,7 @@ func (g *Group) slowVitals(period time.Duration) {
 		answer(b, ErrUnknown) // the reaper settles it when raft says how it ended
 	}
 	in := g.inst.Load()
-	if in == nil || in.raft.State() != leader {
+	if in == nil || in.closing.Load() || in.raft.State() != leader {
 		g.prop.lowDisk.Store(g.n.low.Load())
 		return
 	}
@@ -119,7 +121,7 @@ func (g *Group) lowMajority(in *instance) bool {
 			low++
 		}
 	}
-	return voters-low < voters/2+1
+	return voters > 0 && voters-low < voters/2+1
 }
 
 // closeSilent asks for an entry that closes the sessions that were silent for too long.
