@@ -57,6 +57,10 @@ func (g *growth) add() {
 	if s == nil || s.Internal {
 		return // while an import goes on nobody is evicted
 	}
+	if s.Op == OpExec {
+		g.addBundle()
+		return
+	}
 	g.combining = g.combining || s.combines()
 	if g.total += s.growth(g.cmd.Args); s.Op == OpSetRange {
 		g.reach(g.cmd.Args)
@@ -67,6 +71,22 @@ func (g *growth) add() {
 			g.total += store.MaxTokenReply
 		}
 	}
+}
+
+// addBundle adds what the commands of a transaction may add.
+func (g *growth) addBundle() {
+	cmd := g.cmd
+	if !cmd.Token.IsZero() {
+		g.total += store.TokenOverhead + shortReply + store.MaxTokenReply
+	}
+	tx, _ := parseTransaction(g.k.table.Spec(OpExec), cmd.Args)
+	g.cmd = Command{}
+	for _, body := range tx.cmds {
+		if _, ok := g.k.table.inTransaction(body, &g.cmd); ok {
+			g.add()
+		}
+	}
+	g.cmd = cmd
 }
 
 // reach notes how far a SETRANGE reaches behind the value that is there.

@@ -209,6 +209,8 @@ type execution struct {
 	// without repetition, ascending.
 	slot            uint16
 	keySlots, locks []uint16
+	// bundle is that of the transaction that the command is part of, or nil.
+	bundle *bundle
 	// refs is room for the entries that a command found.
 	refs []store.Ref
 }
@@ -217,8 +219,18 @@ func (x *execution) begin(k *Keyspace, ctx *Ctx, s *Spec, set *settings) {
 	x.k, x.ctx, x.spec, x.set = k, ctx, s, set
 }
 
-// locate finds the slots of the command's keys.
+// locate finds the slots of the command's keys, and what is to be locked.
 func (x *execution) locate(args [][]byte) {
+	x.findSlots(args)
+	x.locks = append(x.locks[:0], x.keySlots...)
+	if len(x.locks) > 1 {
+		slices.Sort(x.locks)
+		x.locks = slices.Compact(x.locks)
+	}
+}
+
+// findSlots finds the slots of the command's keys.
+func (x *execution) findSlots(args [][]byte) {
 	first, end, step := x.spec.KeyRange(len(args))
 	x.keySlots = x.keySlots[:0]
 	for i := first; i < end; i += step {
@@ -227,11 +239,6 @@ func (x *execution) locate(args [][]byte) {
 	first, end = x.spec.CountedKeys(args)
 	for i := first; i < end; i++ {
 		x.keySlots = append(x.keySlots, store.SlotOf(args[i]))
-	}
-	x.locks = append(x.locks[:0], x.keySlots...)
-	if len(x.locks) > 1 {
-		slices.Sort(x.locks)
-		x.locks = slices.Compact(x.locks)
 	}
 	x.slot = x.keySlots[0]
 }

@@ -141,4 +141,9 @@ const (
 	OpKVDel Op = 513
 	// OpKVStats: KV.STATS → [keys, key bytes, value bytes, logical bytes] of the covered slots.
 	OpKVStats Op = 514
+
+	// OpExec: KV.EXEC numkeys key… marks command… → the commands' replies, null when a watched key changed.
+	OpExec Op = 528
+	// OpWatch: KV.WATCH key… → the keys' marks.
+	OpWatch Op = 529
 )

@@ -97,6 +97,9 @@ func (x *execution) fits(n int64) *Result {
 		res := Error(CodeTooBig, TextReplyTooBig)
 		return &res
 	}
+	if x.bundle != nil {
+		return x.bundle.fits(n)
+	}
 	if !x.spec.Write {
 		if room := x.ctx.room; room != nil && !room.take(n) {
 			return new(Result)

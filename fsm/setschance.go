@@ -54,10 +54,17 @@ func (d *draws) distinct(n, k int) []int {
 // raises: so each draws by itself, and how commands are cut into entries of one seed does not matter.
 func (x *execution) writeDraws() draws {
 	d := draws{state: x.ctx.Seed}
+	if x.bundle != nil {
+		d.state += uint64(x.bundle.ran)
+	}
 	return draws{state: d.next() ^ x.ctx.m.version.Load()}
 }
 
+// readDraws follows from nothing, but in a transaction: its replies are kept by every replica.
 func (x *execution) readDraws() draws {
+	if x.bundle != nil {
+		return x.writeDraws()
+	}
 	if dice := x.ctx.m.opts.Dice; dice != nil {
 		return draws{state: dice()}
 	}

@@ -26,17 +26,32 @@ func (k *Keyspace) combined(subs []*Sub) (total int64) {
 				break // the entry stops the replica
 			}
 			body = body[n:]
-			s := k.table.Spec(cmd.Op)
-			switch {
-			case s == nil || s.Categories&(CatSet|CatSortedSet) == 0:
-			case s.combines():
-				total += h.combine(s, cmd.Args)
-			default:
-				more := s.growth(cmd.Args)
-				for _, key := range s.Keys(cmd.Args) {
-					h.bytes[string(key)] = h.of(key) + more
-				}
+			total += h.add(&cmd)
+		}
+	}
+	return total
+}
+
+// add notes what a command makes of its keys, and tells what it may add by combining others.
+func (h *holdings) add(cmd *Command) (total int64) {
+	s := h.k.table.Spec(cmd.Op)
+	switch {
+	case s == nil:
+	case s.Op == OpExec:
+		tx, _ := parseTransaction(s, cmd.Args)
+		var in Command
+		for _, body := range tx.cmds {
+			if _, ok := h.k.table.inTransaction(body, &in); ok {
+				total += h.add(&in)
 			}
+		}
+	case s.Categories&(CatSet|CatSortedSet) == 0:
+	case s.combines():
+		return h.combine(s, cmd.Args)
+	default:
+		more := s.growth(cmd.Args)
+		for _, key := range s.Keys(cmd.Args) {
+			h.bytes[string(key)] = h.of(key) + more
 		}
 	}
 	return total

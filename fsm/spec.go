@@ -165,6 +165,9 @@ func NewTable(l Limits, rows []Spec) *Table {
 		if t.byOp[s.Op] != nil || t.byName[s.Name] != nil {
 			panic("fsm: table: duplicate row " + s.Name)
 		}
+		if s.Op == OpExec {
+			s.Verify = t.verifyExec
+		}
 		t.byOp[s.Op], t.byName[s.Name] = s, s
 	}
 	return t

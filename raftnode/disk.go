@@ -30,7 +30,7 @@ func growsBy(t *fsm.Table) func(*fsm.Sub) bool {
 			if err != nil {
 				return true
 			}
-			if spec := t.Spec(cmd.Op); spec == nil || spec.DenyOOM {
+			if t.Grows(&cmd) {
 				return true
 			}
 			body = body[n:]

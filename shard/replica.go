@@ -176,7 +176,7 @@ func (n *Node) grows(sub *fsm.Sub) bool {
 		if err != nil {
 			return true
 		}
-		if s := n.table.Spec(cmd.Op); s != nil && s.DenyOOM {
+		if n.table.Spec(cmd.Op) != nil && n.table.Grows(&cmd) {
 			return true
 		}
 		body = body[size:]

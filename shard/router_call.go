@@ -418,7 +418,7 @@ func (k *call) failItems(u *unit, v verdict) {
 func (k *call) giveBack(u *unit, v verdict) {
 	for i := u.first; i >= 0; i = k.items[i].next {
 		it := &k.items[i]
-		if v == refusedNoSpace && it.spec.DenyOOM {
+		if v == refusedNoSpace && k.r.cfg.Table.Grows(it.cmd) {
 			it.fail(KindNoSpace, u.rt.leader())
 			continue
 		}

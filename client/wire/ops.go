@@ -126,6 +126,8 @@ const (
 	OpKVGet   Op = 512
 	OpKVDel   Op = 513
 	OpKVStats Op = 514
+	OpExec    Op = 528
+	OpWatch   Op = 529
 )
 
 // Command is what a client must know of a command to send it to the right node and to know whether
@@ -144,7 +146,7 @@ type Command struct {
 // on top of those that FirstKey begins. 0: none.
 func (c *Command) KeysFrom() int {
 	switch c.Op {
-	case OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff:
+	case OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff, OpExec:
 		return 1
 	case OpZUnionStore, OpZInterStore, OpZDiffStore:
 		return 2
@@ -301,6 +303,8 @@ var commands = [...]Command{
 	{OpKVGet, "KV.GET", 1, 1, 1, read},
 	{OpKVDel, "KV.DEL", 1, 1, 1, write},
 	{OpKVStats, "KV.STATS", 0, 0, 0, read},
+	{OpExec, "KV.EXEC", 0, 0, 0, write},
+	{OpWatch, "KV.WATCH", 1, -1, 1, read},
 }
 
 // opOfName finds a name by trying: the table is short, and callers do it once per command text.

@@ -3,6 +3,7 @@
 package resp
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ type card struct {
 	cmd         atomic.Pointer[command]
 	last        atomic.Int64 // nanoseconds behind born
 	qbuf        atomic.Int64
+	multi       atomic.Int64 // commands of a transaction, -1 outside of one
 
 	mu                    sync.Mutex
 	name, libName, libVer string
@@ -31,7 +33,9 @@ type card struct {
 }
 
 func newCard(c *tcpd.Conn, leave func()) *card {
-	return &card{id: c.ID, addr: c.RemoteAddr().String(), laddr: c.LocalAddr().String(), born: time.Now(), conn: c, leave: leave}
+	k := &card{id: c.ID, addr: c.RemoteAddr().String(), laddr: c.LocalAddr().String(), born: time.Now(), conn: c, leave: leave}
+	k.multi.Store(-1)
+	return k
 }
 
 func (k *card) seen(n int) {
@@ -62,25 +66,26 @@ func (k *card) kill() {
 func (k *card) appendLine(b []byte) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	flags := "N"
-	switch {
-	case k.readonly && k.noEvict:
-		flags = "re"
-	case k.readonly:
-		flags = "r"
-	case k.noEvict:
-		flags = "e"
+	multi, flags := k.multi.Load(), ""
+	for _, f := range []struct {
+		letter string
+		on     bool
+	}{{"x", multi >= 0}, {"r", k.readonly}, {"e", k.noEvict}} {
+		if f.on {
+			flags += f.letter
+		}
 	}
+	flags = cmp.Or(flags, "N")
 	cmd := "NULL"
 	if c := k.cmd.Load(); c != nil {
 		cmd = c.name
 	}
 	age := time.Since(k.born)
 	idle := age - time.Duration(k.last.Load())
-	return fmt.Appendf(b, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 "+
+	return fmt.Appendf(b, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d "+
 		"qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=%d events=r cmd=%s user=%s redir=-1 resp=%d "+
 		"lib-name=%s lib-ver=%s\n",
-		k.id, k.addr, k.laddr, k.id, k.name, int64(age.Seconds()), max(0, int64(idle.Seconds())), flags,
+		k.id, k.addr, k.laddr, k.id, k.name, int64(age.Seconds()), max(0, int64(idle.Seconds())), flags, multi,
 		k.qbuf.Load(), k.qbuf.Load(), cmd, k.user, k.proto, k.libName, k.libVer)
 }
 

@@ -36,6 +36,7 @@ type session struct {
 
 	muting muting
 	asking bool
+	multi  multi
 	// ending: the connection ends behind the present reply.
 	ending bool
 	// holding: the session is in the middle of a reply that goes out in pieces.
@@ -132,6 +133,9 @@ func (s *session) command(ctx context.Context, args [][]byte) error {
 		return s.refuse(ctx, c, fsm.Error(fsm.CodeError, "NOAUTH Authentication required."))
 	}
 	s.card.cmd.Store(c)
+	if s.queues(c) {
+		return s.queue(ctx, c, args, words)
+	}
 	if s.h.pause.holds(c) {
 		if err := s.wait(ctx, c); err != nil {
 			return err
@@ -155,6 +159,7 @@ func (s *session) refuse(ctx context.Context, c *command, res fsm.Result) error 
 		c.stat.rejected.Add(1)
 	}
 	s.h.rejected.Add(1)
+	s.multi.broken = true // which means nothing outside of a transaction
 	s.say(res)
 	return s.enc.err
 }
@@ -251,15 +256,28 @@ func (s *session) say(res fsm.Result) {
 
 // answer appends a whole reply, or writes it when it is large.
 func (s *session) answer(res *fsm.Result, sh shape) {
-	switch s.muting {
-	case replyNone:
+	if s.muted() {
 		return
-	case replySkip:
-		s.muting = replyAll
-		return
-	case replyAll:
 	}
 	s.enc.reply(res, sh)
+	s.written()
+}
+
+// muted tells whether the client wants no reply to the present command.
+func (s *session) muted() bool {
+	switch s.muting {
+	case replyNone:
+		return true
+	case replySkip:
+		s.muting = replyAll
+		return true
+	case replyAll:
+	}
+	return false
+}
+
+// written ends a reply that goes out in pieces.
+func (s *session) written() {
 	if s.holding {
 		s.holding = false
 		err := s.enc.err
@@ -297,6 +315,7 @@ func (s *session) flush() error {
 func (s *session) reset() {
 	s.enc.proto = 2
 	s.muting, s.asking = replyAll, false
+	s.endMulti()
 	s.caller.Stale, s.caller.User = false, ""
 	s.parser.guarded = s.h.cfg.Authenticate != nil
 	s.card.reset()

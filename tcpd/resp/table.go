@@ -86,7 +86,7 @@ func (h *Handler) indexCommands() {
 	if spec, ok := h.cfg.Table.Lookup([]byte("FLUSHALL")); ok {
 		h.commands["FLUSHDB"] = routed("FLUSHDB", spec)
 	}
-	for _, c := range slices.Concat(connectionCommands(), serverCommands(), clusterCommands()) {
+	for _, c := range slices.Concat(connectionCommands(), multiCommands(), serverCommands(), clusterCommands()) {
 		if c.needs != "" && h.commands[c.needs] == nil {
 			continue
 		}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resp
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/kvorum/kvorum/fsm"
+)
+
+// A transaction lives in its connection until EXEC: the commands are kept here, and so are the marks of watched
+// keys. EXEC sends those with keys as one command (fsm.Exec), which is one entry of one group's log: all of
+// them run or none, with nobody in between. Servers remember nothing of a connection that ends.
+//
+// Commands without keys that answer from this node or from all groups (PING, CONFIG GET, DBSIZE, SCAN) run in
+// their places behind that, not atomically with it.
+
+// Limits of a transaction beside those of a command.
+const (
+	// maxQueued bounds the commands of a transaction.
+	maxQueued = fsm.MaxTransaction
+	// maxWatched bounds the keys that a connection watches.
+	maxWatched = 1 << 10
+)
+
+// Texts of Redis.
+const (
+	textNested     = "ERR MULTI calls can not be nested"
+	textNoMulti    = " without MULTI"
+	textWatchIn    = "ERR WATCH inside MULTI is not allowed"
+	textExecAbort  = "EXECABORT Transaction discarded because of previous errors."
+	textNotQueued  = "ERR Command not allowed inside a transaction"
+	textMuchQueued = "ERR transaction exceeds the largest size of a command"
+)
+
+// queued is a command that waits for EXEC. Its arguments, name included, are its own.
+type queued struct {
+	c     *command
+	args  [][]byte
+	words int // of the name
+	// bad is the reply to arguments that are wrong whatever the keys hold; KindNone when they are not.
+	bad fsm.Result
+}
+
+// together tells whether it is part of the one command that EXEC sends.
+func (q *queued) together() bool {
+	return q.c.spec != nil && !q.c.spec.Whole && q.bad.Kind == fsm.KindNone
+}
+
+// multi is the transaction of a connection.
+type multi struct {
+	on bool
+	// broken: a command could not be queued, so EXEC refuses.
+	broken bool
+	queue  []queued
+	size   int // bytes of the queued arguments
+
+	watched, marks [][]byte
+}
+
+func (m *multi) reset() { *m = multi{} }
+
+func multiCommands() []row {
+	const f = flagNoScript | flagLoading | flagStale | flagFast | flagAllowBusy
+	return []row{
+		local("multi", 1, f, runMulti).in("transactions"),
+		local("exec", 1, flagNoScript|flagLoading|flagStale, runExec).in("transactions"),
+		local("discard", 1, f, runDiscard).in("transactions"),
+		local("watch", -2, f, runWatch).in("transactions"),
+		local("unwatch", 1, f, runUnwatch).in("transactions"),
+	}
+}
+
+// queues tells whether a command is to wait for EXEC.
+func (s *session) queues(c *command) bool {
+	if !s.multi.on {
+		return false
+	}
+	switch c.name {
+	case "multi", "exec", "discard", "watch", "quit", "reset":
+		return false
+	}
+	return true
+}
+
+// queue keeps a command for EXEC.
+func (s *session) queue(ctx context.Context, c *command, args [][]byte, words int) error {
+	m := &s.multi
+	size := 0
+	for _, a := range args {
+		size += len(a)
+	}
+	switch limits := s.h.cfg.Table.Limits(); {
+	case c.spec != nil && !c.arityFits(len(args)):
+		return s.refuse(ctx, c, c.wrongArity())
+	case c.spec != nil && c.spec.Whole && c.spec.Write, c.spec != nil && !c.spec.Whole && !c.spec.MayQueue(), c.name == "client|reply":
+		return s.refuse(ctx, c, fail(textNotQueued))
+	case len(m.queue) == maxQueued || m.size+size > limits.MaxCommand:
+		return s.refuse(ctx, c, fail(textMuchQueued))
+	case c.spec != nil && !c.spec.Whole && s.h.cfg.Redirect:
+		if res, here := s.h.servedHere(s, c, args[words:]); !here {
+			return s.refuse(ctx, c, res)
+		}
+	}
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+	own := make([][]byte, len(args))
+	for i, a := range args {
+		own[i] = bytes.Clone(a)
+	}
+	m.queue = append(m.queue, queued{c: c, args: own, words: words})
+	m.size += size
+	s.card.multi.Store(int64(len(m.queue)))
+	s.say(fsm.Status("QUEUED"))
+	return s.enc.err
+}
+
+func runMulti(_ context.Context, s *session, _ [][]byte) fsm.Result {
+	if s.multi.on {
+		return fail(textNested)
+	}
+	s.multi.on, s.multi.broken = true, false
+	s.card.multi.Store(0)
+	return fsm.OK()
+}
+
+func runDiscard(_ context.Context, s *session, _ [][]byte) fsm.Result {
+	if !s.multi.on {
+		return fail("ERR DISCARD" + textNoMulti)
+	}
+	s.endMulti()
+	return fsm.OK()
+}
+
+func (s *session) endMulti() {
+	s.multi.reset()
+	s.card.multi.Store(-1)
+}
+
+// runWatch asks for the marks of keys, which may be anywhere.
+func runWatch(ctx context.Context, s *session, args [][]byte) fsm.Result {
+	m := &s.multi
+	switch {
+	case m.on:
+		return fail(textWatchIn)
+	case len(m.watched)+len(args) > maxWatched:
+		return fail("ERR too many watched keys")
+	}
+	for _, key := range args {
+		if s.watches(key) {
+			continue // what it was when it was watched first counts
+		}
+		res := s.doFresh(ctx, "KV.WATCH", key)
+		if res.Kind != fsm.KindArray || len(res.Elems) != 1 {
+			return res
+		}
+		m.watched = append(m.watched, bytes.Clone(key))
+		m.marks = append(m.marks, bytes.Clone(res.Elems[0].Str))
+	}
+	return fsm.OK()
+}
+
+func (s *session) watches(key []byte) bool {
+	for _, w := range s.multi.watched {
+		if bytes.Equal(w, key) {
+			return true
+		}
+	}
+	return false
+}
+
+func runUnwatch(_ context.Context, s *session, _ [][]byte) fsm.Result {
+	s.multi.watched, s.multi.marks = nil, nil
+	return fsm.OK()
+}
+
+// runExec answers by itself, for each reply has the shape of its command.
+func runExec(ctx context.Context, s *session, _ [][]byte) fsm.Result {
+	m := s.multi
+	if !m.on {
+		return fail("ERR EXEC" + textNoMulti)
+	}
+	s.endMulti()
+	if m.broken {
+		return fail(textExecAbort)
+	}
+	var cmds []fsm.Command
+	for i := range m.queue {
+		q := &m.queue[i]
+		if q.c.spec == nil {
+			continue
+		}
+		cmd := fsm.Command{Op: q.c.spec.Op, Args: q.args[q.words:]}
+		if bad, ok := s.h.cfg.Table.Check(&cmd); !ok {
+			q.bad = bad
+		} else if q.together() {
+			cmds = append(cmds, cmd)
+		}
+	}
+	res := fsm.Array(nil)
+	if len(cmds) > 0 || len(m.watched) > 0 {
+		tx := fsm.Exec(s.h.cfg.Table, m.watched, m.marks, cmds)
+		if res = s.doFresh(ctx, "KV.EXEC", tx.Args...); res.Kind == fsm.KindNull {
+			s.answer(&res, shapeNullArray)
+			return nothing()
+		} else if res.Kind != fsm.KindArray {
+			return res
+		}
+	}
+	s.answerExec(ctx, m.queue, res.Elems)
+	return nothing()
+}
+
+// answerExec puts the replies of what ran together in their places, and runs the others.
+func (s *session) answerExec(ctx context.Context, queue []queued, together []fsm.Result) {
+	replies := make([]fsm.Result, len(queue))
+	shapes := make([]shape, len(queue))
+	for i := range queue {
+		q := &queue[i]
+		args := q.args[q.words:]
+		switch {
+		case q.together():
+			if len(together) > 0 {
+				replies[i], together = together[0], together[1:]
+			}
+		case q.bad.Kind != fsm.KindNone:
+			replies[i] = q.bad
+		case q.c.spec != nil:
+			replies[i] = s.do(ctx, q.c.spec.Name, args...)
+		default:
+			replies[i] = q.c.run(ctx, s, args)
+		}
+		if q.c.spec != nil {
+			shapes[i] = q.c.shapeOf(args, &replies[i])
+		}
+		q.c.stat.ran(0, replies[i].Kind == fsm.KindError)
+	}
+	if s.muted() {
+		return
+	}
+	s.enc.head('*', len(replies))
+	for i := range replies {
+		s.enc.reply(&replies[i], shapes[i])
+	}
+	s.written()
+}
+
+// doFresh is do for what must not be answered from old state.
+func (s *session) doFresh(ctx context.Context, name string, args ...[]byte) fsm.Result {
+	stale := s.caller.Stale
+	s.caller.Stale = false
+	defer func() { s.caller.Stale = stale }()
+	return s.do(ctx, name, args...)
+}
