@@ -56,7 +56,26 @@ func (g *logSource) writes() []Command {
 		}
 		cmds = append(cmds, c)
 	}
+	if g.chance(6) {
+		cmds = append(cmds, g.transaction())
+	}
 	return cmds
+}
+
+// transaction draws reads and writes that come together, some behind a key that was watched.
+func (g *logSource) transaction() Command {
+	var cmds []Command
+	for range 1 + g.IntN(5) {
+		words := g.command()
+		if spec, ok := g.table.Lookup([]byte(words[0])); ok && spec.MayQueue() {
+			cmds = append(cmds, Command{Op: spec.Op, Args: bytesOf(words[1:]...)})
+		}
+	}
+	var watched, marks [][]byte
+	if g.chance(3) {
+		watched, marks = bytesOf(g.key()), [][]byte{make([]byte, markBytes)} // absent, in a slot that lost nothing
+	}
+	return Exec(g.table, watched, marks, cmds)
 }
 
 // victim names a key by a version that may or may not be current.

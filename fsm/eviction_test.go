@@ -165,7 +165,7 @@ var samples = map[string]string{
 	"PEXPIREAT": "s 9000000000000", "TTL": "s", "PTTL": "s", "EXPIRETIME": "s", "PEXPIRETIME": "s", "PERSIST": "v", "LPUSH": "l x",
 	"RPUSH": "l x", "LPOP": "l", "RPOP": "l", "LLEN": "l", "LRANGE": "l 0 -1", "LINDEX": "l 0", "LSET": "l 0 x", "LREM": "l 0 a",
 	"LTRIM": "l 0 0", "HSET": "h f x", "HGET": "h f", "HMGET": "h f g", "HGETALL": "h", "HDEL": "h f", "HEXISTS": "h f", "HLEN": "h",
-	"HKEYS": "h", "HVALS": "h", "HINCRBY": "h n 1", "KV.GET": "s", "KV.DEL": "s", "KV.STATS": "",
+	"HKEYS": "h", "HVALS": "h", "HINCRBY": "h n 1", "KV.GET": "s", "KV.DEL": "s", "KV.STATS": "", "KV.WATCH": "s",
 	"SADD": "m x", "SREM": "m a", "SMEMBERS": "m", "SISMEMBER": "m a", "SMISMEMBER": "m a x", "SCARD": "m", "SPOP": "m", "SRANDMEMBER": "m",
 	"SMOVE": "m m2 a", "SINTER": "m m", "SINTERSTORE": "m2 m m", "SINTERCARD": "2 m m", "SUNION": "m m", "SUNIONSTORE": "m2 m m",
 	"SDIFF": "m none", "SDIFFSTORE": "m2 m none", "SSCAN": "m 0",
@@ -205,7 +205,9 @@ func TestNoEviction(t *testing.T) {
 		}
 		args, ok := samples[s.Name]
 		if !ok {
-			t.Errorf("%s: no sample", s.Name)
+			if s.Op != OpExec { // see TestExecOverfull
+				t.Errorf("%s: no sample", s.Name)
+			}
 			continue
 		}
 		tm := overfull(t)

@@ -163,19 +163,29 @@ type bundle struct {
 	used, room int64
 	// changed: some command may have changed something, so the transaction cannot be refused any more.
 	changed bool
-	// short: it is to be refused for room.
-	short bool
+	// refused is why it is to be refused, CodeOK while it is not.
+	refused Code
 	// ran counts the commands.
 	ran int
 }
 
-// fits is asked before a reply of n bytes is made.
-func (b *bundle) fits(n int64) *Result {
-	if b.used+n <= b.room {
+// fitsBundle is fits for a command of a transaction: n has the overhead in it.
+func (x *execution) fitsBundle(n int64) *Result {
+	b, w := x.bundle, &x.ctx.writes
+	lack := CodeOK
+	switch {
+	case b.used+n > b.room:
+		lack = CodeReplyRoom
+	case w.used > 0 && w.used+n > MaxBatchReply:
+		lack = CodeSlotFrozen
+	default:
 		b.used += n
+		w.used += n
 		return nil
 	}
-	b.short = !b.changed
+	if !b.changed {
+		b.refused = lack
+	}
 	res := Error(CodeTooBig, TextReplyTooBig)
 	return &res
 }
@@ -191,15 +201,12 @@ func runExec(x *execution, args [][]byte) Result {
 			return Null()
 		}
 	}
-	b := bundle{room: max(x.ctx.writes.cmd, WriteReply) - ReplyOverhead}
-	if bad := x.fits(b.room); bad != nil {
-		return *bad
-	}
+	b := bundle{room: max(x.ctx.writes.cmd, WriteReply)}
 	x.bundle = &b
 	replies := x.runBundle(tx.cmds)
 	x.bundle = nil
-	if b.short {
-		return *x.ctx.writes.refuse(x.locks, CodeReplyRoom)
+	if b.refused != CodeOK {
+		return *x.ctx.writes.refuse(x.locks, b.refused)
 	}
 	return Array(replies)
 }
@@ -217,7 +224,7 @@ func (x *execution) runBundle(bodies [][]byte) []Result {
 		}
 		x.spec = s
 		replies = append(replies, x.runBundled(&cmd))
-		if x.bundle.short {
+		if x.bundle.refused != CodeOK {
 			break
 		}
 		x.bundle.changed = x.bundle.changed || s.Write

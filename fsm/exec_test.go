@@ -206,3 +206,12 @@ func TestExecDeterminism(t *testing.T) {
 		t.Errorf("%s\n%s", replies[0], replies[1])
 	}
 }
+
+// TestExecOverfull: under noeviction a transaction's growing commands are refused, each by itself.
+func TestExecOverfull(t *testing.T) {
+	tm := overfull(t)
+	res := tm.exec(nil, nil, "SET new x", "DEL s", "GET t")
+	if len(res.Elems) != 3 || res.Elems[0].Code != CodeOOM || res.Elems[1].Int != 1 || string(res.Elems[2].Str) != "value" {
+		t.Errorf("got %s", show(res))
+	}
+}

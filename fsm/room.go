@@ -98,7 +98,7 @@ func (x *execution) fits(n int64) *Result {
 		return &res
 	}
 	if x.bundle != nil {
-		return x.bundle.fits(n)
+		return x.fitsBundle(n)
 	}
 	if !x.spec.Write {
 		if room := x.ctx.room; room != nil && !room.take(n) {
