@@ -172,7 +172,7 @@ type bundle struct {
 // fitsBundle is fits for a command of a transaction: n has the overhead in it.
 func (x *execution) fitsBundle(n int64) *Result {
 	b, w := x.bundle, &x.ctx.writes
-	lack := CodeOK
+	var lack Code
 	switch {
 	case b.used+n > b.room:
 		lack = CodeReplyRoom
