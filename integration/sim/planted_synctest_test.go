@@ -73,6 +73,7 @@ func TestPlanted(t *testing.T) {
 		{"evict-anyway", "evictions under noeviction", underLimit(store.NoEviction)},
 		{"evict-nobody", "a leader that names no victims", underLimit(store.AllKeysLRU)},
 		{"refuse-early", "writes refused under a policy that evicts", underLimit(store.AllKeysLRU)},
+		{"exec-unwatched", "a transaction that runs although a watched key changed", nil},
 		{"view-late", "a view that sees writes behind it", restarts},
 		{"restore-ttl", "a restored key that lives for ever", restarts},
 	} {

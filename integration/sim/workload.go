@@ -164,7 +164,17 @@ func (l *load) execute(ctx context.Context, n *node, op *history.Op) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	cmd := command(r.Table(), op)
+	if op.Func == history.Incr && underWatch(op) {
+		watchedIncr(ctx, r, op)
+		return
+	}
+	if res, ok := send(ctx, r, op, command(r.Table(), op)); ok {
+		answer(op, &res)
+	}
+}
+
+// send runs a command. When there is no answer op has the outcome.
+func send(ctx context.Context, r *shard.Router, op *history.Op, cmd fsm.Command) (res fsm.Result, ok bool) {
 	out := make([]shard.Reply, 1)
 	r.Do(ctx, &shard.Caller{Protocol: "internal", Timeout: opTimeout}, []fsm.Command{cmd}, out)
 	if err := out[0].Err; err != nil {
@@ -173,9 +183,9 @@ func (l *load) execute(ctx context.Context, n *node, op *history.Op) {
 		if e, ok := errors.AsType[*shard.Error](err); ok && e.NotApplied() {
 			op.Out = history.Fail
 		}
-		return
+		return res, false
 	}
-	answer(op, &out[0].Result)
+	return out[0].Result, true
 }
 
 func command(t *fsm.Table, op *history.Op) fsm.Command {
