@@ -194,6 +194,7 @@ func (g *Group) stop() error {
 	if in := g.inst.Load(); in != nil {
 		g.drain(in)
 		err = in.shutdown()
+		g.sweep()
 		g.inst.Store(nil)
 	}
 	g.abandon()

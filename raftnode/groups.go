@@ -143,7 +143,7 @@ func (g *Group) open(record catalogRecord) error {
 		return err
 	}
 	dir.Pause(func() bool { return g.pause(removePause) })
-	g.snaps = &snapStore{g: g, dir: dir}
+	g.snaps = &snapStore{g: g, dir: dir, turn: make(chan struct{}, 1)}
 	if err := g.snaps.load(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -51,6 +52,12 @@ func (n *Node) snapshotLoop() {
 		case <-n.ctx.Done():
 			return
 		}
+		for _, g := range n.running() {
+			if in := g.inst.Load(); in != nil && in.enter() {
+				g.sweep()
+				in.leave()
+			}
+		}
 		for n.ctx.Err() == nil {
 			var most int64
 			var next *Group
@@ -89,6 +96,7 @@ func (g *Group) Snapshot(ctx context.Context) error {
 	}
 	defer in.leave()
 	err := g.takeSnapshot(in)
+	g.sweep()
 	if err != nil {
 		g.snapAgain.Store(int64(g.n.uptime() + snapshotPause))
 		return fmt.Errorf("raftnode: snapshot: %w", err)
@@ -100,7 +108,8 @@ func (g *Group) Snapshot(ctx context.Context) error {
 func (g *Group) takeSnapshot(in *instance) error {
 	// The machine is ahead of the applier's index for a moment, and readers go by the machine.
 	applied, _ := g.machine.Applied()
-	if before, _ := g.snaps.local(); max(applied, g.applier.index.Load()) <= before {
+	applied = max(applied, g.applier.index.Load())
+	if before, _ := g.snaps.local(); applied <= before {
 		return nil
 	}
 	g.n.reserve.makeRoom(g.snaps.size())
@@ -109,17 +118,41 @@ func (g *Group) takeSnapshot(in *instance) error {
 	}
 	f := in.raft.Snapshot()
 	bindShutdown(f, in.dead)
-	switch err := f.Error(); {
+	err := f.Error()
+	after, _ := g.snaps.local() // nothing ends behind an own one before settle
+	if err == nil {
+		in.checkNoted(after)
+	}
+	g.snaps.settle()
+	switch {
 	case errors.Is(err, raft.ErrNothingNewToSnapshot):
 		return nil
 	case err != nil && in.closing.Load():
 		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case err != nil && after >= applied:
+		return nil // overtaken by one from the leader that holds all that was asked for
 	case err != nil:
 		return err
 	}
-	after, _ := g.snaps.local()
 	g.logs.snapshotted(after)
 	return nil
+}
+
+// checkNoted looks whether raft goes by the newest snapshot. One that goes by an older one believes in a log
+// that ends too early, refuses what the leader sends, and never gets out of that.
+func (in *instance) checkNoted(newest uint64) {
+	noted, err := strconv.ParseUint(in.raft.Stats()["last_snapshot_index"], 10, 64)
+	if err == nil && noted < newest {
+		in.g.wedge("raft goes by an older snapshot than the newest")
+	}
+}
+
+// sweep removes the files of old snapshots, at its ease. What an install leaves waits for it, since raft's main
+// loop must not.
+func (g *Group) sweep() {
+	if err := g.snaps.dir.Sweep(); err != nil {
+		g.log.Debug("old snapshots stay for now", "error", err)
+	}
 }
 
 // trail sets how many entries stay behind the next snapshot: as many as take trailingShare of what makes

@@ -15,13 +15,17 @@ import (
 )
 
 // snapStore is a group's snapshots.Dir as raft sees it. It adds two rules: a snapshot that is not
-// newer than the newest one is refused, so that state never goes back; and a snapshot that came from
-// another node is verified as a whole before it counts.
+// newer than the newest one is refused, when it is begun and when it ends, so that state never goes back;
+// and a snapshot that came from another node is verified as a whole before it counts.
 type snapStore struct {
 	g   *Group
 	dir *snapshots.Dir
 	// readers counts open snapshots: while one is being shipped, the log behind it is kept.
 	readers atomic.Int32
+	// turn is held by the sink that ends, and kept for one of this node's own until settle: raft notes it as
+	// its last one only behind Close, and would do so over a newer one that was installed in between.
+	turn chan struct{}
+	kept atomic.Bool
 
 	mu struct {
 		sync.Mutex
@@ -108,6 +112,14 @@ func (s *snapStore) List() ([]*raft.SnapshotMeta, error) {
 	return out, nil
 }
 
+// settle lets the next snapshot end: raft has noted this node's own, or never will. It is called when
+// raft.Snapshot has ended, which needs neither raft's main loop nor the next snapshot.
+func (s *snapStore) settle() {
+	if s.kept.Swap(false) {
+		<-s.turn
+	}
+}
+
 // Open implements raft.SnapshotStore.
 func (s *snapStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	m, r, err := s.dir.Open(id)
@@ -185,7 +197,8 @@ func (s *snapSink) Write(p []byte) (int, error) {
 // ID implements raft.SnapshotSink.
 func (s *snapSink) ID() string { return s.pending.ID() }
 
-// Close commits the snapshot; it is durable and listed when Close returns nil.
+// Close commits the snapshot; it is durable and listed when Close returns nil. It fails when a newer one was
+// there first.
 func (s *snapSink) Close() error {
 	if s.over {
 		return nil
@@ -195,6 +208,16 @@ func (s *snapSink) Close() error {
 		if err := s.check.close(nil); err != nil {
 			return errors.Join(fmt.Errorf("raftnode: received snapshot: %w", err), s.pending.Abort())
 		}
+	}
+	s.store.turn <- struct{}{}
+	if s.own {
+		s.store.kept.Store(true)
+	} else {
+		defer func() { <-s.store.turn }()
+	}
+	if newest, _ := s.store.local(); s.index <= newest {
+		err := fmt.Errorf("raftnode: snapshot at %d was overtaken by the one at %d", s.index, newest)
+		return errors.Join(err, s.pending.Abort())
 	}
 	size := s.pending.Size()
 	if err := s.pending.Commit(); err != nil {

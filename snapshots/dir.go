@@ -40,9 +40,10 @@ type Dir struct {
 	turn chan struct{}
 	// pause is nil or called between two pieces of a snapshot that is removed (host.RemoveGently).
 	pause func() bool
-	// mu guards readers: the open readers of a snapshot, by id.
+	// mu guards readers, the open readers of a snapshot by id, and old, the files that Sweep is to remove.
 	mu      sync.Mutex
 	readers map[string]int
+	old     []string
 }
 
 // OpenDir makes or opens a folder, removes what unfinished writes left and all but the newest
@@ -71,15 +72,14 @@ func OpenDir(fs host.FS, dir string, retain int) (*Dir, error) {
 		}
 	}
 	d.number.Store(last)
-	old, err := d.prune()
-	if err != nil {
+	if err := d.prune(); err != nil { // at once: there is no pause yet
 		return nil, err
 	}
-	return d, d.remove(old)
+	return d, nil
 }
 
-// Pause makes the folder remove old snapshots piece by piece, with a call of pause behind each piece, as
-// host.RemoveGently does. It is set before the first Commit.
+// Pause makes the folder leave old snapshots to Sweep, which removes them piece by piece, with a call of pause
+// behind each piece, as host.RemoveGently does. It is set before the first Commit.
 func (d *Dir) Pause(pause func() bool) { d.pause = pause }
 
 func formatID(term, index uint64, number uint32) string {
@@ -202,39 +202,45 @@ func (d *Dir) Inspect(id string) (Meta, Info, error) {
 	return m, info, nil
 }
 
-// prune takes all complete snapshots but the newest out of the list, and returns the names their files
-// have then. Called by OpenDir or in a turn.
-func (d *Dir) prune() (old []string, err error) {
+// prune takes all complete snapshots but the newest out of the list. Called by OpenDir or in a turn.
+func (d *Dir) prune() error {
 	list, err := d.List()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, m := range list[min(d.retain, len(list)):] {
-		name, err := d.delist(m.ID)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return old, fmt.Errorf("snapshots: remove old: %w", err)
-		}
-		if name != "" {
-			old = append(old, name)
+		if err := d.delist(m.ID); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("snapshots: remove old: %w", err)
 		}
 	}
-	return old, nil
+	return nil
 }
 
-// delist renames a snapshot to what an unfinished one is called, so that no crash brings a part of it back. One
-// that is being read is removed at once instead: its bytes stay as long as they are read.
-func (d *Dir) delist(id string) (name string, err error) {
+// delist renames a snapshot to what an unfinished one is called, so that no crash brings a part of it back, and
+// leaves its file to Sweep. Without Pause, or while it is being read, it is removed at once instead: its bytes
+// stay as long as they are read.
+func (d *Dir) delist(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.pause == nil || d.readers[id] > 0 {
-		return "", d.fs.Remove(d.name(id))
+		return d.fs.Remove(d.name(id))
 	}
-	name = path.Join(d.dir, id+suffixTemp)
-	return name, d.fs.Rename(d.name(id), name)
+	name := path.Join(d.dir, id+suffixTemp)
+	if err := d.fs.Rename(d.name(id), name); err != nil {
+		return err
+	}
+	d.old = append(d.old, name)
+	return nil
 }
 
-// remove removes what prune returned.
-func (d *Dir) remove(old []string) error {
+// Sweep removes, piece by piece, the files of the snapshots that Commit took out of the list. It takes its
+// time, which is why Commit does not do it; who calls it waits for it. What it cannot remove goes with the
+// next Sweep or OpenDir.
+func (d *Dir) Sweep() error {
+	d.mu.Lock()
+	old := d.old
+	d.old = nil
+	d.mu.Unlock()
 	if len(old) == 0 {
 		return nil
 	}
@@ -242,8 +248,11 @@ func (d *Dir) remove(old []string) error {
 	if err := d.fs.SyncDir(d.dir); err != nil {
 		pause = nil // the old names may come back
 	}
-	for _, name := range old {
+	for i, name := range old {
 		if err := removeGently(d.fs, name, pause); err != nil && !errors.Is(err, os.ErrNotExist) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.old = append(d.old, old[i:]...)
 			return fmt.Errorf("snapshots: remove old: %w", err)
 		}
 	}
@@ -313,7 +322,7 @@ func (p *Pending) Write(b []byte) (int, error) {
 	return n, p.err
 }
 
-// Commit makes the snapshot appear, complete and durable, and then removes old ones. On error the
+// Commit makes the snapshot appear, complete and durable, and takes old ones out of the list. On error the
 // snapshot has been aborted, or, when only the sync of the folder failed, may appear after a
 // restart; it must not be relied on either way.
 func (p *Pending) Commit() error {
@@ -331,27 +340,22 @@ func (p *Pending) Commit() error {
 	if err := p.f.Close(); err != nil {
 		return errors.Join(fmt.Errorf("snapshots: commit: close: %w", err), p.discard())
 	}
-	old, err := p.appear()
-	if err != nil {
-		return err
-	}
-	// The snapshot stands. Old ones that cannot be removed now go with the next Commit or OpenDir.
-	_ = p.d.remove(old)
-	return nil
+	return p.appear()
 }
 
-// appear gives the file its name, and returns what prune does.
-func (p *Pending) appear() (old []string, err error) {
+// appear gives the file its name.
+func (p *Pending) appear() error {
 	p.d.turn <- struct{}{}
 	defer func() { <-p.d.turn }()
 	if err := p.d.fs.Rename(p.temp(), p.d.name(p.id)); err != nil {
-		return nil, errors.Join(fmt.Errorf("snapshots: commit: rename: %w", err), p.discard())
+		return errors.Join(fmt.Errorf("snapshots: commit: rename: %w", err), p.discard())
 	}
 	if err := p.d.fs.SyncDir(p.d.dir); err != nil {
-		return nil, fmt.Errorf("snapshots: commit: sync folder: %w", err)
+		return fmt.Errorf("snapshots: commit: sync folder: %w", err)
 	}
-	old, _ = p.d.prune()
-	return old, nil
+	// The snapshot stands. Old ones that cannot be taken out now go with the next Commit or OpenDir.
+	_ = p.d.prune()
+	return nil
 }
 
 // Abort removes what was written. After the end it does nothing.

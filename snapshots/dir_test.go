@@ -411,6 +411,12 @@ func TestOldOnesGoGently(t *testing.T) {
 				}
 			}
 			next := save(t, d, metaAt(2), nil)
+			if pauses != 0 {
+				t.Errorf("the commit paused %d times", pauses)
+			}
+			if err := d.Sweep(); err != nil && read {
+				t.Error(err)
+			}
 			if read {
 				if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, content) || pauses != 0 {
 					t.Errorf("%d bytes, %v, %d pauses", len(got), err, pauses)
