@@ -9,8 +9,6 @@ const (
 	keyGrowth = store.EntryOverhead + store.DeadlineOverhead
 	// numberGrowth is the longest number that a counter may become.
 	numberGrowth = 20
-	// shortReply bounds a token's record of a reply that has no data in it.
-	shortReply = 128
 )
 
 // GrowthBound implements State: the sum over the commands of what each may add at most. SETRANGE alone may
@@ -65,20 +63,11 @@ func (g *growth) add() {
 	if g.total += s.growth(g.cmd.Args); s.Op == OpSetRange {
 		g.reach(g.cmd.Args)
 	}
-	if !g.cmd.Token.IsZero() {
-		g.total += store.TokenOverhead + shortReply
-		if s.Answers(g.cmd.Args) {
-			g.total += store.MaxTokenReply
-		}
-	}
 }
 
 // addBundle adds what the commands of a transaction may add.
 func (g *growth) addBundle() {
 	cmd := g.cmd
-	if !cmd.Token.IsZero() {
-		g.total += store.TokenOverhead + shortReply + store.MaxTokenReply
-	}
 	tx, _ := parseTransaction(g.k.table.Spec(OpExec), cmd.Args)
 	g.cmd = Command{}
 	for _, body := range tx.cmds {

@@ -84,7 +84,7 @@ type SaveTotals struct {
 	Slots, Pieces int64
 	// Keys counts those too that were dead and not yet removed; Timed those with a deadline.
 	Keys, Timed int64
-	// KeyBytes, ValueBytes and LogicalBytes as package store counts them.
+	// KeyBytes, ValueBytes and LogicalBytes as package store counts them: without tokens.
 	KeyBytes, ValueBytes, LogicalBytes int64
 }
 

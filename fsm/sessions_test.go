@@ -431,3 +431,48 @@ func TestTokensAreSwept(t *testing.T) {
 		t.Error("the record is still there")
 	}
 }
+
+// TestTokensAndMemory: a client that comes with ever new ids, and commands that add nothing, takes no memory from
+// the keys. What is forgotten for it is not executed twice.
+func TestTokensAndMemory(t *testing.T) {
+	const limit = 1 << 20
+	for _, name := range []string{"allkeys-lru", "noeviction"} {
+		tm := newOwner(t)
+		policy, _ := ParsePolicy(name)
+		tm.must(Limit(limit, policy, 0))
+		tm.do("SET", "kept", "value")
+		for i := range 20_000 {
+			c := Command{Op: OpDel, Args: bytesOf(fmt.Sprint("absent", i))}
+			c.Token = Token{Client: [16]byte{1, byte(i), byte(i >> 8)}, Seq: 1}
+			s := packSub(c)
+			tm.clock++
+			tm.entry(Header{Evict: tm.m.PlanEvictions(tm.m.GrowthBound([]*Sub{s}))}, s)
+			if i%1000 == 0 {
+				tm = restored(tm)
+			}
+			if n := tm.k.Stats().TokenBytes; n > limit/tokenShare {
+				t.Fatalf("%s: %d bytes of tokens behind %d commands", name, n, i+1)
+			}
+		}
+		if n := tm.k.Stats().TokenBytes; n < limit/tokenShare*9/10 {
+			t.Errorf("%s: only %d bytes of tokens are kept", name, n)
+		}
+		tm.script(`GET kept => "value"`)
+		c := incr("n")
+		c.Token = Token{Client: [16]byte{2}, Seq: 1}
+		if res := tm.write(c); res.Int != 1 {
+			t.Errorf("%s: %s", name, show(res))
+		}
+		c.Token.Seq |= TokenAgain
+		if res := tm.write(c); res.Code != CodeTokenExpired && res.Int != 1 {
+			t.Errorf("%s: executed twice: %s", name, show(res))
+		}
+		tm.must(Limit(limit/4, policy, 0)) // the slots come back to it in turn
+		for range Slots {
+			tm.entry(Header{})
+		}
+		if n := tm.k.Stats().TokenBytes; n > limit/4/tokenShare {
+			t.Errorf("%s: %d bytes of tokens under a lower limit", name, n)
+		}
+	}
+}

@@ -43,15 +43,30 @@ func (x *execution) recordToken(t *Token, res *Result) {
 		rec.Reply, rec.Code = nil, uint8(CodeReplyDropped)
 	}
 	x.k.st.PutToken(x.slot, t.Client, rec)
+	x.k.boundTokens(x.slot, x.set)
 }
 
-// sweepTokens clears expired records from one slot an entry, all slots in turn: slots that nobody writes
+// tokenShare is the part of maxmemory that tokens may take, besides: 1/16. They are written by commands that
+// do not grow and by clients that come and go, so keys never make room for them.
+const tokenShare = 16
+
+// boundTokens forgets the oldest records of the slot at hand while the group's take more than they may.
+func (k *Keyspace) boundTokens(slot uint16, set *settings) {
+	if set.maxMemory == 0 {
+		return
+	}
+	for k.st.Totals().TokenBytes > set.maxMemory/tokenShare && k.st.ForgetToken(slot) {
+	}
+}
+
+// sweepTokens clears expired records, and those beyond the bound, from one slot an entry, all slots in turn: slots that nobody writes
 // to are cleaned too, at the same entry on every replica.
 func (k *Keyspace) sweepTokens(ctx *Ctx) {
 	slot := uint16(ctx.Index % Slots)
 	k.st.Lock(slot)
 	if !k.slots[slot].frozen {
 		k.st.ExpireTokens(slot, ctx.Age())
+		k.boundTokens(slot, k.settings.Load())
 	}
 	k.st.Unlock(slot)
 }

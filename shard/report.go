@@ -28,6 +28,7 @@ type groupReport struct {
 	KeyBytes   uint64               `json:"keyBytes"`
 	ValueBytes uint64               `json:"valueBytes"`
 	Bytes      uint64               `json:"bytes"`
+	TokenBytes uint64               `json:"tokenBytes"`
 	Importing  bool                 `json:"importing,omitempty"`
 }
 
@@ -40,6 +41,7 @@ func (n *Node) report() nodeReport {
 			s := r.keyspace.Stats()
 			g.Keys, g.KeyBytes = uint64(max(s.Keys, 0)), uint64(max(s.KeyBytes, 0))
 			g.ValueBytes, g.Bytes = uint64(max(s.ValueBytes, 0)), uint64(max(s.LogicalBytes, 0))
+			g.TokenBytes = uint64(max(s.TokenBytes, 0))
 			_, g.Importing = r.keyspace.Import()
 		}
 		rep.Groups = append(rep.Groups, g)
@@ -174,6 +176,7 @@ func joinGroup(g *GroupInfo, reports []nodeReport, alive map[string]bool) (row G
 	}
 	row.Term, row.Applied = seen.Raft.Term, seen.Raft.Applied
 	row.Keys, row.KeyBytes, row.ValueBytes, row.Bytes = seen.Keys, seen.KeyBytes, seen.ValueBytes, seen.Bytes
+	row.TokenBytes = seen.TokenBytes
 	row.Importing = seen.Importing
 	row.StoreCalls, row.LogBytes, row.LowDisk = seen.Raft.StoreCalls, uint64(max(seen.Raft.LogBytes, 0)), seen.Raft.LowDisk
 	working := 0

@@ -84,6 +84,8 @@ type GroupStatus struct {
 	ValueBytes uint64 `json:"valueBytes"`
 	// Bytes are logical bytes, as the memory limit counts them.
 	Bytes uint64 `json:"bytes"`
+	// TokenBytes are those of what is remembered of request tokens, besides.
+	TokenBytes uint64 `json:"tokenBytes"`
 	// StoreCalls counts the appends to the leader's log since it started.
 	StoreCalls uint64 `json:"storeCalls"`
 	// LogBytes is the size of the leader's log.

@@ -48,7 +48,7 @@
 //	         + CollectionOverhead + n × ScoreOverhead       for a sorted set of n members
 //
 // and value bytes are the bytes of the string, of all elements, or of all fields and values. A token
-// record costs TokenOverhead + the bytes of its reply. The formula is part of the replicated state's
+// record costs TokenOverhead + the bytes of its reply, and is counted by itself. The formula is part of the replicated state's
 // meaning: it decides who is evicted and who is refused, so it is the same on every node.
 //
 // # What this package refuses to know

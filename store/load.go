@@ -64,7 +64,7 @@ func (s *Store) addTokens(slot uint16, t *slotTable, from *tokenSet) {
 	for _, k := range from.order {
 		t.tokens.put(k.client, from.records[k.client])
 	}
-	s.account(slot, Stats{LogicalBytes: t.tokens.bytes - before})
+	s.account(slot, Stats{TokenBytes: t.tokens.bytes - before})
 }
 
 // cursor reads a section; once it failed it yields zeros.

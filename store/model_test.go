@@ -169,7 +169,7 @@ func (m *model) stats(slot uint16) (st Stats) {
 		}
 	}
 	for _, r := range m.tokens[slot] {
-		st.LogicalBytes += 80 + int64(len(r.Reply))
+		st.TokenBytes += 80 + int64(len(r.Reply))
 	}
 	return st
 }
@@ -207,17 +207,26 @@ func (m *model) putToken(slot uint16, client [16]byte, r TokenRecord) {
 	m.expireTokens(slot, r.At)
 	delete(ts, client)
 	if len(ts) >= 1024 {
-		var oldest [16]byte
-		first := true
-		for c, o := range ts {
-			if first || o.At < ts[oldest].At || o.At == ts[oldest].At && bytes.Compare(c[:], oldest[:]) < 0 {
-				oldest, first = c, false
-			}
-		}
-		m.forgotten[slot] = max(m.forgotten[slot], ts[oldest].At)
-		delete(ts, oldest)
+		m.forgetToken(slot)
 	}
 	ts[client] = r
+}
+
+func (m *model) forgetToken(slot uint16) bool {
+	ts := m.tokens[slot]
+	var oldest [16]byte
+	first := true
+	for c, o := range ts {
+		if first || o.At < ts[oldest].At || o.At == ts[oldest].At && bytes.Compare(c[:], oldest[:]) < 0 {
+			oldest, first = c, false
+		}
+	}
+	if first {
+		return false
+	}
+	m.forgotten[slot] = max(m.forgotten[slot], ts[oldest].At)
+	delete(ts, oldest)
+	return true
 }
 
 func (m *model) expireTokens(slot uint16, now int64) (n int) {

@@ -57,13 +57,13 @@ type Stats struct {
 	// KeyBytes and ValueBytes are the bytes users wrote; ValueBytes includes elements, fields and
 	// their values, and no token.
 	KeyBytes, ValueBytes int64
-	// LogicalBytes follows the formula of the package comment and includes tokens.
-	LogicalBytes int64
+	// LogicalBytes follows the formula of the package comment, and so does TokenBytes, which is no part of it.
+	LogicalBytes, TokenBytes int64
 }
 
 // counters is Stats readable without a lock.
 type counters struct {
-	keys, keyBytes, valueBytes, logical atomic.Int64
+	keys, keyBytes, valueBytes, logical, tokens atomic.Int64
 }
 
 // New makes an empty store.
@@ -89,7 +89,7 @@ func (s *Store) Stats(slot uint16) Stats {
 	return Stats{}
 }
 
-// Totals counts the whole store without any lock: each number is exact by itself, and all four fit
+// Totals counts the whole store without any lock: each number is exact by itself, and all fit
 // together while nobody writes.
 func (s *Store) Totals() Stats {
 	return Stats{
@@ -97,6 +97,7 @@ func (s *Store) Totals() Stats {
 		KeyBytes:     s.total.keyBytes.Load(),
 		ValueBytes:   s.total.valueBytes.Load(),
 		LogicalBytes: s.total.logical.Load(),
+		TokenBytes:   s.total.tokens.Load(),
 	}
 }
 
@@ -156,6 +157,9 @@ func (c *counters) add(d Stats) {
 	if d.LogicalBytes != 0 {
 		c.logical.Add(d.LogicalBytes)
 	}
+	if d.TokenBytes != 0 {
+		c.tokens.Add(d.TokenBytes)
+	}
 }
 
 func (a *Stats) add(d Stats) {
@@ -163,10 +167,13 @@ func (a *Stats) add(d Stats) {
 	a.KeyBytes += d.KeyBytes
 	a.ValueBytes += d.ValueBytes
 	a.LogicalBytes += d.LogicalBytes
+	a.TokenBytes += d.TokenBytes
 }
 
 func (a Stats) neg() Stats {
-	return Stats{Keys: -a.Keys, KeyBytes: -a.KeyBytes, ValueBytes: -a.ValueBytes, LogicalBytes: -a.LogicalBytes}
+	return Stats{
+		Keys: -a.Keys, KeyBytes: -a.KeyBytes, ValueBytes: -a.ValueBytes, LogicalBytes: -a.LogicalBytes, TokenBytes: -a.TokenBytes,
+	}
 }
 
 // Clear removes all entries of a slot, as if each were deleted, keeps its tokens and returns how
@@ -178,7 +185,7 @@ func (s *Store) Clear(slot uint16) int {
 	t := s.writable(slot)
 	n, fresh := t.n, newTable()
 	fresh.removed, fresh.tokens = t.removed, t.tokens
-	fresh.count.LogicalBytes = t.tokens.bytes
+	fresh.count.TokenBytes = t.tokens.bytes
 	s.ascend(t, func(_ *segment, _ int, n node) bool {
 		fresh.removed = max(fresh.removed, n.version())
 		return true

@@ -351,6 +351,12 @@ func (h *harness) token(t *rapid.T) {
 		}
 		return
 	}
+	if rapid.IntRange(0, 5).Draw(t, "forget") == 0 {
+		if got, want := h.s.ForgetToken(slot), h.m.forgetToken(slot); got != want {
+			t.Fatalf("forgot a token: %v, want %v", got, want)
+		}
+		return
+	}
 	client := [16]byte{byte(rapid.IntRange(0, 3).Draw(t, "client"))}
 	r := TokenRecord{Seq: h.next(), Code: 3, Version: h.version, Reply: []byte(genValue.Draw(t, "reply")), At: h.now}
 	h.s.PutToken(slot, client, r)

@@ -125,7 +125,7 @@ func (s *Store) PutToken(slot uint16, client [16]byte, r TokenRecord) {
 	before := t.tokens.bytes
 	t.tokens.expire(r.At, MaxTokens)
 	t.tokens.put(client, r)
-	s.account(slot, Stats{LogicalBytes: t.tokens.bytes - before})
+	s.account(slot, Stats{TokenBytes: t.tokens.bytes - before})
 }
 
 // GetToken returns the client's record in the slot unless it expired by now. Reply aliases the
@@ -140,6 +140,19 @@ func (s *Store) GetToken(slot uint16, client [16]byte, now int64) (TokenRecord, 
 		return TokenRecord{}, false
 	}
 	return r, true
+}
+
+// ForgetToken forgets the oldest record of a slot by (At, client), if there is one: for a caller that bounds
+// TokenBytes. Needs the slot's write lock.
+func (s *Store) ForgetToken(slot uint16) bool {
+	if s.Tokens(slot) == 0 {
+		return false
+	}
+	t := s.writable(slot)
+	before := t.tokens.bytes
+	t.tokens.forget()
+	s.account(slot, Stats{TokenBytes: t.tokens.bytes - before})
+	return true
 }
 
 // TokensForgotten tells whether the slot gave up, for want of room, a record that would not have expired by now:
@@ -183,6 +196,6 @@ func (s *Store) ExpireTokens(slot uint16, now int64) int {
 	t = s.writable(slot)
 	before := t.tokens.bytes
 	n := t.tokens.expire(now, MaxTokens)
-	s.account(slot, Stats{LogicalBytes: t.tokens.bytes - before})
+	s.account(slot, Stats{TokenBytes: t.tokens.bytes - before})
 	return n
 }
