@@ -3,7 +3,10 @@
 package raftnode
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -59,8 +62,8 @@ func (in *instance) succeed(v *vacancy) (again bool) {
 	now := monotonic()
 	if v.hint != hint {
 		*v = vacancy{hint: hint, since: now}
-		v.voters, v.place = in.succession()
 	}
+	v.voters, v.place = in.succession() // the leader's last entry may have changed them
 	if v.place < 0 || len(v.voters) < 3 || now.Sub(v.since) > g.n.cfg.Heartbeat {
 		return false
 	}
@@ -93,15 +96,20 @@ func (in *instance) standAlone() {
 	}
 }
 
-// succession lists the voters by id, rotated by group, so that one node does not inherit all groups.
+// succession lists the voters in the order of a hash of group and voter: one node does not inherit all groups,
+// and replicas that know different memberships agree on the order of those whom they both know.
 func (in *instance) succession() (voters []raft.Server, place int) {
 	voters = slices.DeleteFunc(slices.Clone(in.servers()), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
-	slices.SortFunc(voters, func(a, b raft.Server) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	if len(voters) > 0 {
-		shift := int(in.g.id) % len(voters)
-		voters = slices.Concat(voters[shift:], voters[:shift])
-	}
+	slices.SortFunc(voters, func(a, b raft.Server) int {
+		return cmp.Or(cmp.Compare(in.g.rank(a.ID), in.g.rank(b.ID)), strings.Compare(string(a.ID), string(b.ID)))
+	})
 	return voters, slices.IndexFunc(voters, func(s raft.Server) bool { return s.ID == in.g.self })
+}
+
+func (g *Group) rank(id raft.ServerID) uint64 {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%d %s", g.id, id)
+	return h.Sum64()
 }
 
 // due asks the other voters about their leader, and tells by what they answered since the vacancy

@@ -3,12 +3,15 @@
 package raftnode
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/kvorum/kvorum/fsm"
+
 	"github.com/kvorum/kvorum/internal/host"
 )
 
@@ -234,4 +237,32 @@ func TestSuccessionOnASlowPath(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Replicas that know different memberships agree on who goes first of those whom they both know, and one node is
+// not first in all groups.
+func TestSuccessionOrder(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		b.cluster("n1", "n2", "n3", "n4", "n5")
+		in := b.leader().group.inst.Load()
+		all, _ := in.succession()
+		ranked := func(g *Group, ids []raft.Server) []raft.Server {
+			return slices.SortedFunc(slices.Values(ids), func(a, b raft.Server) int { return cmp.Compare(g.rank(a.ID), g.rank(b.ID)) })
+		}
+		for i := range all {
+			fewer := slices.Delete(slices.Clone(all), i, i+1)
+			if got := ranked(in.g, fewer); !slices.Equal(got, fewer) {
+				t.Errorf("without %s the order is %v, want %v", all[i].ID, got, fewer)
+			}
+		}
+		first := map[raft.ServerID]int{}
+		for id := range uint32(100) {
+			first[ranked(&Group{id: id}, all)[0].ID]++
+		}
+		for _, s := range all {
+			if first[s.ID] < 5 {
+				t.Errorf("%s is first in %d of 100 groups", s.ID, first[s.ID])
+			}
+		}
+	})
 }
