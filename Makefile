@@ -21,8 +21,9 @@ lint: ## golangci-lint, pinned in tools.mod
 rules: ## the house rules: imports, sizes, clocks, package comments
 	$(GO) test -count=1 -run TestHouseRules ./integration
 
-tidy: ## go.mod and go.sum say what the code imports
+tidy: ## go.mod and go.sum say what the code imports, the bench's too
 	$(GO) mod tidy -diff
+	cd integration/etcdbench && $(GO) mod tidy -diff
 
 build: ## bin/kvorum
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/kvorum ./cmd/kvorum
