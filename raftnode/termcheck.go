@@ -276,8 +276,8 @@ func (n *Node) ownTerm(group uint32, replica uint64) (a peerAnswer) {
 	a.state = stateOK
 	if _, id := in.raft.LeaderWithID(); id != "" {
 		a.state = stateLed
-		if node, _, _ := splitServerID(id); n.link.Gone(node) {
-			a.state = stateOrphaned
+		if node, _, _ := splitServerID(id); n.link.Gone(node) && in.trans.Settled() {
+			a.state, a.lastLog = stateOrphaned, in.raft.LastIndex()
 		}
 	} else if in.standing.Load() || in.raft.State() == raft.Candidate {
 		a.state = stateStanding

@@ -69,7 +69,7 @@ func (in *instance) succeed(v *vacancy) (again bool) {
 	}
 	_, leader := in.raft.LeaderWithID()
 	node, _, _ := splitServerID(leader)
-	if node != hint.Node || in.raft.State() != raft.Follower || !in.due(v, now) {
+	if node != hint.Node || in.raft.State() != raft.Follower || !in.trans.Settled() || !in.due(v, now) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(g.n.ctx, g.n.cfg.Heartbeat)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,4 +266,49 @@ func TestSuccessionOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The leader dies while it writes: its last entries are on the disks of some voters and on their way to those of
+// others. Nobody stands before what the dead leader sent has arrived.
+func TestSuccessionUnderWrites(t *testing.T) {
+	for _, names := range [][]string{{"n1", "n2", "n3"}, {"n1", "n2", "n3", "n4", "n5"}} {
+		for _, delay := range []time.Duration{2 * time.Millisecond, 8 * time.Millisecond, 20 * time.Millisecond} {
+			t.Run(fmt.Sprint(len(names), " ", delay), func(t *testing.T) {
+				inWorld(t, func(b *bench) {
+					nodes := b.cluster(names...)
+					busy := func(*testNode) func() {
+						for i, name := range names { // no two alike
+							b.world.FS(name).SetSyncDelay(delay + delay*time.Duration(i)/4)
+						}
+						lead, stop := b.leader(), make(chan struct{})
+						var writers sync.WaitGroup
+						for range 8 {
+							writers.Go(func() {
+								for {
+									select {
+									case <-stop:
+										return
+									default:
+									}
+									if lead.set("k", "v") != nil {
+										return
+									}
+								}
+							})
+						}
+						b.sleep(200*time.Millisecond + delay/3)
+						return func() {
+							close(stop)
+							writers.Wait()
+						}
+					}
+					for i, d := range b.outages(nodes, 6, busy) {
+						if most := 100*time.Millisecond + 16*delay; d > most {
+							t.Errorf("kill %d: without a leader for %v, want at most %v", i, d, most)
+						}
+					}
+				})
+			})
+		}
+	}
 }

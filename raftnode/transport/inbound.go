@@ -73,6 +73,29 @@ func (t *Transport) takeTurn(ctx context.Context) error {
 	}
 }
 
+// Settled tells whether raft has answered all that came so far: its log does not grow by it any more. False
+// after Close.
+func (t *Transport) Settled() bool {
+	var before <-chan raft.RPCResponse
+	select {
+	case before = <-t.turn:
+	default:
+		return false
+	}
+	if before == nil {
+		t.passTurn(nil)
+		return true
+	}
+	select {
+	case <-before:
+		t.passTurn(nil)
+		return true
+	default:
+		t.passTurn(before)
+		return false
+	}
+}
+
 // passTurn ends the holder's turn. before, if not nil, is the answer raft still owes: the next
 // holder waits for it.
 func (t *Transport) passTurn(before <-chan raft.RPCResponse) { t.turn <- before }
