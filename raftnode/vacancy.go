@@ -25,7 +25,7 @@ const (
 	standPatience    = 100 * time.Millisecond
 	standingPatience = 300 * time.Millisecond
 	// answerPatience is how long a majority that agrees waits for the others to answer and to agree.
-	answerPatience = 3 * vacancyTick
+	answerPatience = 10 * vacancyTick
 )
 
 // vacancy is what the watcher knows of a leader that is gone.
