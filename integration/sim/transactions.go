@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/kvorum/kvorum/fsm"
@@ -14,9 +15,10 @@ import (
 // underWatch tells whether a counter is raised by a transaction: every other time.
 func underWatch(op *history.Op) bool { return op.Arg[len(op.Arg)-1]%2 == 0 }
 
-// watchedIncr raises a counter as a client of WATCH does: it reads what is there, and sets one more if nobody was
-// in between. A transaction that finds somebody was did nothing.
-func watchedIncr(ctx context.Context, r *shard.Router, op *history.Op) {
+// watchedIncr raises a counter if nobody was in between since it was read; then it is one more than was read. A
+// transaction that finds somebody was did nothing. It adds, where a client of WATCH would set what it reckoned: that
+// would mend a replica that had gone astray, and hide it.
+func (l *load) watchedIncr(ctx context.Context, r *shard.Router, op *history.Op) {
 	marks, ok := send(ctx, r, op, parse(r.Table(), "KV.WATCH", op.Key))
 	if ok {
 		ok = marks.Kind == fsm.KindArray && len(marks.Elems) == 1
@@ -30,13 +32,14 @@ func watchedIncr(ctx context.Context, r *shard.Router, op *history.Op) {
 		return
 	}
 	old, _ := strconv.ParseInt(string(n.Str), 10, 64) // 0 for none
-	next := strconv.FormatInt(old+1, 10)
-	cmds := []fsm.Command{parse(r.Table(), "SET", op.Key, next), parse(r.Table(), "INCRBY", op.Key, "0")}
+	cmds := []fsm.Command{parse(r.Table(), "INCR", op.Key), parse(r.Table(), "INCRBY", op.Key, "0")}
 	res, ok := send(ctx, r, op, fsm.Exec(r.Table(), [][]byte{[]byte(op.Key)}, [][]byte{marks.Elems[0].Str}, cmds))
 	switch {
 	case !ok: // op has it
 	case res.Kind == fsm.KindArray && len(res.Elems) == 2:
-		answer(op, &res.Elems[1])
+		if answer(op, &res.Elems[1]); op.Len != old+1 || res.Elems[0].Int != op.Len {
+			l.c.fatal(fmt.Errorf("sim: %s was %d when it was watched, then %d and %d", op.Key, old, res.Elems[0].Int, op.Len))
+		}
 	default:
 		op.Out, op.Err = history.Fail, "somebody was in between"+string(res.Str)
 	}

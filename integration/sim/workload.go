@@ -165,7 +165,7 @@ func (l *load) execute(ctx context.Context, n *node, op *history.Op) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	if op.Func == history.Incr && underWatch(op) {
-		watchedIncr(ctx, r, op)
+		l.watchedIncr(ctx, r, op)
 		return
 	}
 	if res, ok := send(ctx, r, op, command(r.Table(), op)); ok {
