@@ -230,8 +230,7 @@ func checkFile(t *testing.T, path string, src []byte, comments map[string]int) {
 
 // inVirtualTime tells whether a file may sleep: what it has runs in testing/synctest bubbles alone.
 func inVirtualTime(path string) bool {
-	return strings.HasSuffix(path, "_synctest_test.go") ||
-		strings.HasSuffix(filepath.ToSlash(path), "/integration/sim/nemesis.go") // the faults of a simulated cluster
+	return strings.HasSuffix(path, "_synctest_test.go")
 }
 
 // sleeps finds the uses of time.Sleep, and of time.After as another name for it.
@@ -296,7 +295,6 @@ func TestHouseRulesSleeps(t *testing.T) {
 	}
 	for path, want := range map[string]bool{
 		"/r/shard/lane_test.go": false, "/r/shard/lane_synctest_test.go": true, "/r/shard/lane.go": false,
-		"/r/integration/sim/nemesis.go": true, "/r/shard/nemesis.go": false,
 	} {
 		if inVirtualTime(path) != want {
 			t.Errorf("%s: %v, want %v", path, !want, want)

@@ -202,7 +202,7 @@ func (m *nemesis) pause(ctx context.Context) {
 	point := points[m.rng.IntN(len(points))]
 	hold := m.some(100*time.Millisecond, 2*time.Second)
 	m.c.world.Faults(n.name).Arm(point, func(string) error {
-		time.Sleep(hold)
+		pause(ctx, hold)
 		return nil
 	})
 	switch point {
@@ -236,7 +236,7 @@ func (m *nemesis) lateView(ctx context.Context) {
 	n := m.node()
 	f := m.c.world.Faults(n.name)
 	f.Arm(point, func(string) error {
-		time.Sleep(time.Second)
+		pause(ctx, time.Second)
 		return nil
 	})
 	pause(ctx, m.some(500*time.Millisecond, 3*time.Second))
