@@ -79,23 +79,37 @@ func union(sets []store.Set) members {
 
 func without(sets []store.Set) members {
 	return func(f func(member []byte) bool) {
-		has := func(member []byte) bool { return anyHas(sets[1:], member) }
-		if len(sets) > manyOperands {
-			others := make(map[string]struct{})
-			for i := range sets[1:] {
-				sets[1+i].Each(func(member []byte) bool {
-					if sets[0].Has(member) {
-						remember(others, member)
-					}
+		gone := elsewhere(len(sets), func(i int, member []byte) bool { return sets[i].Has(member) },
+			func(i int, f func(member []byte) bool) { sets[i].Each(f) })
+		sets[0].Each(func(member []byte) bool { return gone(member) || f(member) })
+	}
+}
+
+// elsewhere tells of a member of the first of n operands whether it is in another one too. has looks for a
+// member in an operand, each visits all of one.
+func elsewhere(n int, has func(i int, member []byte) bool, each func(i int, f func(member []byte) bool)) func(member []byte) bool {
+	if n <= manyOperands {
+		return func(member []byte) bool {
+			for i := 1; i < n; i++ {
+				if has(i, member) {
 					return true
-				})
+				}
 			}
-			has = func(member []byte) bool {
-				_, ok := others[string(member)]
-				return ok
-			}
+			return false
 		}
-		sets[0].Each(func(member []byte) bool { return has(member) || f(member) })
+	}
+	seen := make(map[string]struct{})
+	for i := 1; i < n; i++ {
+		each(i, func(member []byte) bool {
+			if has(0, member) {
+				remember(seen, member)
+			}
+			return true
+		})
+	}
+	return func(member []byte) bool {
+		_, ok := seen[string(member)]
+		return ok
 	}
 }
 

@@ -234,24 +234,11 @@ func (c *combination) each(f func(member []byte, score float64) bool) {
 }
 
 func (c *combination) subtract(f func(member []byte, score float64) bool) {
-	first, others := &c.from[0], c.from[1:]
-	gone := func(member []byte) bool { return has(others, member) }
-	if len(c.from) > manyOperands {
-		seen := make(map[string]struct{})
-		for i := range others {
-			others[i].each(func(member []byte, _ float64) bool {
-				if _, ok := first.score(member); ok {
-					remember(seen, member)
-				}
-				return true
-			})
-		}
-		gone = func(member []byte) bool {
-			_, ok := seen[string(member)]
-			return ok
-		}
-	}
-	first.each(func(member []byte, score float64) bool { return gone(member) || f(member, score) })
+	gone := elsewhere(len(c.from), func(i int, member []byte) bool { return has(c.from[i:i+1], member) },
+		func(i int, f func(member []byte) bool) {
+			c.from[i].each(func(member []byte, _ float64) bool { return f(member) })
+		})
+	c.from[0].each(func(member []byte, score float64) bool { return gone(member) || f(member, score) })
 }
 
 // unite takes no memory for what was visited.

@@ -30,6 +30,15 @@ func (n *testNode) removeWithoutSpace(victim *testNode) {
 	}
 }
 
+// begun makes a cluster with a first write, and returns its leader and the others.
+func (b *bench) begun(names ...string) (lead *testNode, rest []*testNode) {
+	b.t.Helper()
+	b.cluster(names...)
+	b.write("k", "v")
+	lead = b.leader()
+	return lead, b.others(lead)
+}
+
 // allSeeVoters lets time pass and wants every live replica that names voters at all to name so many.
 func (b *bench) allSeeVoters(want int, d time.Duration) {
 	b.t.Helper()
@@ -47,10 +56,7 @@ func (b *bench) allSeeVoters(want int, d time.Duration) {
 // membership that is in no log: it is not shown, not put into a snapshot, and does not decide elections.
 func TestChangeWithoutSpace(t *testing.T) {
 	inWorld(t, func(b *bench) {
-		b.cluster("n1", "n2", "n3")
-		b.write("k", "v")
-		old := b.leader()
-		rest := b.others(old)
+		old, rest := b.begun("n1", "n2", "n3")
 		old.removeWithoutSpace(rest[1])
 		b.allSeeVoters(3, time.Second)
 		for i := range 20 {
@@ -75,10 +81,7 @@ func TestChangeWithoutSpace(t *testing.T) {
 // cut off from both others.
 func TestTwoChangesWithoutSpace(t *testing.T) {
 	inWorld(t, func(b *bench) {
-		b.cluster("n1", "n2", "n3")
-		b.write("k", "v")
-		old := b.leader()
-		rest := b.others(old)
+		old, rest := b.begun("n1", "n2", "n3")
 		old.removeWithoutSpace(rest[1])
 		b.waitFor("the same leader", func() bool {
 			if lead := b.leader(); lead != old {
@@ -107,10 +110,7 @@ func TestTwoChangesWithoutSpace(t *testing.T) {
 // membership that is in no log. Here another lifecycle call is in the way for a while.
 func TestLostChangeHoldsRaft(t *testing.T) {
 	inWorld(t, func(b *bench) {
-		b.cluster("n1", "n2")
-		b.write("k", "v")
-		old := b.leader()
-		rest := b.others(old)
+		old, rest := b.begun("n1", "n2")
 		release, err := old.node.claim(testGroup)
 		if err != nil {
 			t.Fatal(err)
@@ -157,10 +157,7 @@ func TestLostChangeHoldsRaft(t *testing.T) {
 // that there is nothing to restart when it does not get there.
 func TestFollowerWithoutSpaceForChange(t *testing.T) {
 	inWorld(t, func(b *bench) {
-		b.cluster("n1", "n2", "n3")
-		b.write("k", "v")
-		lead := b.leader()
-		rest := b.others(lead)
+		lead, rest := b.begun("n1", "n2", "n3")
 		before := rest[0].group.inst.Load()
 		free := rest[0].fullLog()
 		ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)

@@ -41,9 +41,7 @@ func TestCallerTimeout(t *testing.T) {
 		bubble(t, func(t *testing.T, w *fakeWorld, raft *fakeRaft) {
 			n := w.nodes[node]
 			n.do(time.Second, cmd(fsm.OpSet, "warm", "1"))
-			raft.mu.Lock()
-			raft.stall = true
-			raft.mu.Unlock()
+			raft.stallNow()
 			replies := make([]Reply, maxOutstanding+3)
 			var wg sync.WaitGroup
 			for i := range replies {
@@ -186,9 +184,7 @@ func TestExpiredWhileUnknown(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fakeWorld, raft *fakeRaft) {
 		n := w.nodes[1]
 		n.do(time.Second, cmd(fsm.OpIncr, "warm"))
-		raft.mu.Lock()
-		raft.stall = true
-		raft.mu.Unlock()
+		raft.stallNow()
 		replies := make([]Reply, maxOutstanding+2)
 		var wg sync.WaitGroup
 		for i := range replies {
@@ -290,9 +286,7 @@ func TestOverloaded(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fakeWorld, raft *fakeRaft) {
 		n := w.nodes[0]
 		n.router.bytes.limit = 1000
-		raft.mu.Lock()
-		raft.stall = true
-		raft.mu.Unlock()
+		raft.stallNow()
 		value := strings.Repeat("v", 300)
 		replies := make([]Reply, 8)
 		var wg sync.WaitGroup
@@ -332,9 +326,7 @@ func TestRouterClose(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fakeWorld, raft *fakeRaft) {
 		n := w.nodes[1]
 		n.do(time.Second, cmd(fsm.OpSet, "k", "v"))
-		raft.mu.Lock()
-		raft.stall = true
-		raft.mu.Unlock()
+		raft.stallNow()
 		replies := make([]Reply, maxOutstanding+2)
 		var wg sync.WaitGroup
 		for i := range replies {

@@ -406,6 +406,13 @@ func (r *fakeRaft) commit() {
 	e.done(e.sub, nil)
 }
 
+// stallNow holds all commits up.
+func (r *fakeRaft) stallNow() {
+	r.mu.Lock()
+	r.stall = true
+	r.mu.Unlock()
+}
+
 // unstall lets commits go on.
 func (r *fakeRaft) unstall() {
 	r.mu.Lock()
