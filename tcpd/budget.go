@@ -60,6 +60,17 @@ func (b *Budget) Take(ctx context.Context, n int64) (int64, error) {
 	return n, nil // it was granted meanwhile
 }
 
+// TryTake takes n bytes if they are free and nobody waits, and tells whether it did.
+func (b *Budget) TryTake(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.mu.waiting) > 0 || b.mu.free < n {
+		return false
+	}
+	b.mu.free -= n
+	return true
+}
+
 // Give returns n bytes.
 func (b *Budget) Give(n int64) {
 	if n == 0 {

@@ -96,6 +96,8 @@ type Handler struct {
 	slow     slowlog
 	latency  latencies
 	pause    pause
+	// held bounds what transactions and watched keys of all connections take.
+	held *tcpd.Budget
 
 	connections, rejected, protocolErrors, pauses atomic.Uint64
 
@@ -111,7 +113,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Wall == nil {
 		cfg.Wall = time.Now
 	}
-	h := &Handler{cfg: cfg, started: time.Now(), cards: make(map[uint64]*card)}
+	h := &Handler{cfg: cfg, started: time.Now(), cards: make(map[uint64]*card), held: tcpd.NewBudget(maxHeld)}
 	h.slow.init()
 	h.pause.init()
 	h.indexCommands()

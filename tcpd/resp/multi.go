@@ -22,6 +22,11 @@ const (
 	maxQueued = fsm.MaxTransaction
 	// maxWatched bounds the keys that a connection watches.
 	maxWatched = 1 << 10
+	// maxHeld bounds the bytes that queued commands and watched keys of all connections of a node take.
+	maxHeld = 256 << 20
+	// queuedCost and argumentCost are what a queued command, and each of its arguments or a watched key, take
+	// beside their bytes.
+	queuedCost, argumentCost = 128, 64
 )
 
 // Texts of Redis.
@@ -32,6 +37,7 @@ const (
 	textExecAbort  = "EXECABORT Transaction discarded because of previous errors."
 	textNotQueued  = "ERR Command not allowed inside a transaction"
 	textMuchQueued = "ERR transaction exceeds the largest size of a command"
+	textMuchHeld   = "ERR too much memory is held by the transactions of all clients"
 )
 
 // queued is a command that waits for EXEC. Its arguments, name included, are its own.
@@ -57,9 +63,9 @@ type multi struct {
 	size   int // bytes of the queued arguments
 
 	watched, marks [][]byte
+	// held is what was taken of Handler.held for all of this, heldMarks the part of watched.
+	held, heldMarks int64
 }
-
-func (m *multi) reset() { *m = multi{} }
 
 func multiCommands() []row {
 	const f = flagNoScript | flagLoading | flagStale | flagFast | flagAllowBusy
@@ -103,6 +109,9 @@ func (s *session) queue(ctx context.Context, c *command, args [][]byte, words in
 			return s.refuse(ctx, c, res)
 		}
 	}
+	if !s.hold(int64(queuedCost + size + len(args)*argumentCost)) {
+		return s.refuse(ctx, c, fail(textMuchHeld))
+	}
 	if err := s.run(ctx); err != nil {
 		return err
 	}
@@ -115,6 +124,15 @@ func (s *session) queue(ctx context.Context, c *command, args [][]byte, words in
 	s.card.multi.Store(int64(len(m.queue)))
 	s.say(fsm.Status("QUEUED"))
 	return s.enc.err
+}
+
+// hold takes n bytes of what all transactions may hold, until endMulti gives them back.
+func (s *session) hold(n int64) bool {
+	ok := s.h.held.TryTake(n)
+	if ok {
+		s.multi.held += n
+	}
+	return ok
 }
 
 func runMulti(_ context.Context, s *session, _ [][]byte) fsm.Result {
@@ -135,7 +153,8 @@ func runDiscard(_ context.Context, s *session, _ [][]byte) fsm.Result {
 }
 
 func (s *session) endMulti() {
-	s.multi.reset()
+	s.h.held.Give(s.multi.held)
+	s.multi = multi{}
 	s.card.multi.Store(-1)
 }
 
@@ -148,16 +167,44 @@ func runWatch(ctx context.Context, s *session, args [][]byte) fsm.Result {
 	case len(m.watched)+len(args) > maxWatched:
 		return fail("ERR too many watched keys")
 	}
-	for _, key := range args {
-		if s.watches(key) {
-			continue // what it was when it was watched first counts
+	spec, _ := s.h.cfg.Table.Lookup([]byte("KV.WATCH"))
+	var cmds []fsm.Command
+	cost := 0
+	for i, key := range args {
+		if !s.watches(key) { // what it was when it was watched first counts
+			cmds = append(cmds, fsm.Command{Op: spec.Op, Args: args[i : i+1 : i+1]})
+			cost += len(key) + 2*argumentCost
 		}
-		res := s.doFresh(ctx, "KV.WATCH", key)
+	}
+	if len(cmds) == 0 {
+		return fsm.OK()
+	}
+	if !s.hold(int64(cost)) {
+		return fail(textMuchHeld)
+	}
+	m.heldMarks += int64(cost)
+	return s.remember(ctx, cmds)
+}
+
+// remember asks for marks and keeps them, or none of them where one is not to be had.
+func (s *session) remember(ctx context.Context, cmds []fsm.Command) fsm.Result {
+	m := &s.multi
+	had, bad := len(m.watched), fsm.Result{}
+	defer s.fresh()()
+	err := s.doAll(ctx, cmds, func(i int, res fsm.Result) {
 		if res.Kind != fsm.KindArray || len(res.Elems) != 1 {
-			return res
+			bad = res
+			return
 		}
-		m.watched = append(m.watched, bytes.Clone(key))
+		m.watched = append(m.watched, bytes.Clone(cmds[i].Args[0]))
 		m.marks = append(m.marks, bytes.Clone(res.Elems[0].Str))
+	})
+	if err != nil {
+		bad = fsm.Error(fsm.CodeError, failureText(err))
+	}
+	if bad.Kind != fsm.KindNone {
+		m.watched, m.marks = m.watched[:had], m.marks[:had]
+		return bad
 	}
 	return fsm.OK()
 }
@@ -172,7 +219,10 @@ func (s *session) watches(key []byte) bool {
 }
 
 func runUnwatch(_ context.Context, s *session, _ [][]byte) fsm.Result {
-	s.multi.watched, s.multi.marks = nil, nil
+	m := &s.multi
+	s.h.held.Give(m.heldMarks)
+	m.held, m.heldMarks = m.held-m.heldMarks, 0
+	m.watched, m.marks = nil, nil
 	return fsm.OK()
 }
 
@@ -182,6 +232,8 @@ func runExec(ctx context.Context, s *session, _ [][]byte) fsm.Result {
 	if !m.on {
 		return fail("ERR EXEC" + textNoMulti)
 	}
+	defer s.h.held.Give(m.held) // which EXEC uses until it has answered
+	s.multi.held = 0
 	s.endMulti()
 	if m.broken {
 		return fail(textExecAbort)
@@ -202,7 +254,10 @@ func runExec(ctx context.Context, s *session, _ [][]byte) fsm.Result {
 	res := fsm.Array(nil)
 	if len(cmds) > 0 || len(m.watched) > 0 {
 		tx := fsm.Exec(s.h.cfg.Table, m.watched, m.marks, cmds)
-		if res = s.doFresh(ctx, "KV.EXEC", tx.Args...); res.Kind == fsm.KindNull {
+		again := s.fresh()
+		res = s.do(ctx, "KV.EXEC", tx.Args...)
+		again()
+		if res.Kind == fsm.KindNull {
 			s.answer(&res, shapeNullArray)
 			return nothing()
 		} else if res.Kind != fsm.KindArray {
@@ -247,10 +302,9 @@ func (s *session) answerExec(ctx context.Context, queue []queued, together []fsm
 	s.written()
 }
 
-// doFresh is do for what must not be answered from old state.
-func (s *session) doFresh(ctx context.Context, name string, args ...[]byte) fsm.Result {
+// fresh makes commands see no old state until the returned function is called.
+func (s *session) fresh() (again func()) {
 	stale := s.caller.Stale
 	s.caller.Stale = false
-	defer func() { s.caller.Stale = stale }()
-	return s.do(ctx, name, args...)
+	return func() { s.caller.Stale = stale }
 }

@@ -3,8 +3,12 @@
 package resp
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/kvorum/kvorum/tcpd"
 )
 
 const queuedLine = "+QUEUED\r\n"
@@ -118,4 +122,44 @@ func TestMultiLimits(t *testing.T) {
 	p.want("-" + textMuchQueued + "\r\n")
 	p.do("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n")
 	p.do("EXISTS {t}a", ":0\r\n")
+}
+
+// TestMultiMemory: what transactions hold is bounded over all connections, and given back however they end.
+func TestMultiMemory(t *testing.T) {
+	const room = 10_000
+	b := newBench(t, nil, nil)
+	defer b.close()
+	b.h.held = tcpd.NewBudget(room)
+	value := strings.Repeat("v", 3000)
+	set := words("SET", "{t}a", value)
+	for _, end := range []string{"EXEC", "DISCARD", "RESET", "QUIT", "gone"} {
+		p, other := b.dial(), b.dial()
+		p.do("WATCH {t}a {t}b {t}a", "+OK\r\n")
+		p.do("MULTI", "+OK\r\n")
+		other.do("MULTI", "+OK\r\n")
+		for range 2 {
+			p.send(set)
+			p.want(queuedLine)
+		}
+		other.send(set)
+		other.want("-" + textMuchHeld + "\r\n")
+		other.do("EXEC", "-"+textExecAbort+"\r\n")
+		other.do("WATCH {t}"+value, "-"+textMuchHeld+"\r\n")
+		other.do("WATCH {t}c", "+OK\r\n")
+		other.do("UNWATCH", "+OK\r\n")
+		if end != "gone" {
+			p.send(end + "\r\n")
+		}
+		if end == "QUIT" || end == "gone" {
+			p.close()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		n, err := b.h.held.Take(ctx, room)
+		if cancel(); err != nil {
+			t.Fatalf("%s gives nothing back: %v", end, err)
+		}
+		b.h.held.Give(n)
+		p.close()
+		other.close()
+	}
 }

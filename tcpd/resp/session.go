@@ -328,17 +328,22 @@ func (s *session) do(ctx context.Context, name string, args ...[]byte) fsm.Resul
 		return fsm.UnknownCommand([]byte(name), args)
 	}
 	var res fsm.Result
-	var out [1]shard.Reply
-	err := s.h.cfg.Router.Stream(ctx, &s.caller, []fsm.Command{{Op: spec.Op, Args: args}}, out[:], func(r []shard.Reply) error {
-		if len(r) > 0 {
-			res = outcome(&r[0])
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.doAll(ctx, []fsm.Command{{Op: spec.Op, Args: args}}, func(_ int, r fsm.Result) { res = r }); err != nil {
 		return fsm.Error(fsm.CodeError, failureText(err))
 	}
 	return res
+}
+
+// doAll runs commands for one that is answered here, and hands over the reply of each, in order.
+func (s *session) doAll(ctx context.Context, cmds []fsm.Command, f func(i int, res fsm.Result)) error {
+	at := 0
+	return s.h.cfg.Router.Stream(ctx, &s.caller, cmds, make([]shard.Reply, len(cmds)), func(replies []shard.Reply) error {
+		for i := range replies {
+			f(at, outcome(&replies[i]))
+			at++
+		}
+		return nil
+	})
 }
 
 // leave ends the connection soon, from any goroutine.
@@ -351,5 +356,6 @@ func (s *session) Drain() { s.leave() }
 func (s *session) Close() {
 	s.leave()
 	s.w.close()
+	s.endMulti()
 	s.h.forget(s)
 }
