@@ -59,7 +59,8 @@ type proposer struct {
 	}
 	sessions sessionWatch
 	// subs is propose's room.
-	subs []*fsm.Sub
+	subs   []*fsm.Sub
+	binder binder
 	// lowDisk: growing Subs are refused, because a majority's disks are low.
 	lowDisk atomic.Bool
 }
@@ -304,7 +305,7 @@ func (p *proposer) propose(in *instance, b *batch, closes []uint64) {
 	g.n.yield("raftnode.propose")
 	g.pending.put(b)
 	f := in.raft.Apply(data, 0)
-	in.flights <- flight{future: f, batch: b, refused: !bindShutdown(f, in.dead)}
+	in.flights <- flight{future: f, batch: b, refused: !p.binder.bind(f, in.dead)}
 }
 
 // Room in bytes for the front of an entry, and for a victim beside its key.

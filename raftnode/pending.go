@@ -105,11 +105,23 @@ func classify(err error, hint Hint) error {
 // down, and Error would wait for them for ever. The field is exported but sits in an unexported
 // struct, hence the reflection; only Error reads it, and only its caller calls Error. It returns false
 // for a future that was answered at its birth.
-func bindShutdown(f raft.Future, dead chan struct{}) bool {
+func bindShutdown(f raft.Future, dead chan struct{}) bool { return new(binder).bind(f, dead) }
+
+// binder is bindShutdown for many futures of one type: the field is looked for once. One goroutine may use it.
+type binder struct {
+	of reflect.Type
+	at []int // the field in it
+}
+
+func (b *binder) bind(f raft.Future, dead chan struct{}) bool {
 	v := reflect.ValueOf(f)
 	if v.Kind() != reflect.Pointer {
 		return false
 	}
-	v.Elem().FieldByName("ShutdownCh").Set(reflect.ValueOf(dead))
+	if v = v.Elem(); v.Type() != b.of {
+		field, _ := v.Type().FieldByName("ShutdownCh")
+		b.of, b.at = v.Type(), field.Index
+	}
+	v.FieldByIndex(b.at).Set(reflect.ValueOf(dead))
 	return true
 }

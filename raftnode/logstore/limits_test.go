@@ -42,7 +42,7 @@ func TestLimits(t *testing.T) {
 func TestTailServesReaders(t *testing.T) {
 	disk := host.NewMemFS(1)
 	const entry = 1000
-	for _, limit := range []int64{1, 10 * (entry + 100), 1 << 20} {
+	for _, limit := range []int64{1, 10 * (entry + 300), 1 << 20} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			s, err := logstore.OpenWAL(disk.FS(), fmt.Sprint("/log", limit), logstore.Options{TailBytes: limit})
 			if err != nil {
@@ -67,7 +67,7 @@ func TestTailServesReaders(t *testing.T) {
 					t.Fatalf("entry %d is not held, an older one is", i)
 				}
 			}
-			want := int(min(100, max(1, limit/(entry+49))))
+			want := int(min(100, max(1, limit/(entry+49+192))))
 			if held != want {
 				t.Errorf("%d entries held, want %d", held, want)
 			}

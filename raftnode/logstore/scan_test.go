@@ -99,7 +99,7 @@ func TestStoredBytesAreNoAppend(t *testing.T) {
 
 // TestTailForgetsWhatIsDeleted walks the tail through its edges.
 func TestTailForgetsWhatIsDeleted(t *testing.T) {
-	tl := tail{limit: 1000}
+	tl := tail{limit: 20 * (50 + tailCost)}
 	tl.reset(5)
 	for i := uint64(5); i < 15; i++ {
 		tl.push(&raft.Log{Index: i}, 50)
@@ -112,21 +112,24 @@ func TestTailForgetsWhatIsDeleted(t *testing.T) {
 			t.Errorf("entry %d: %v", i, l)
 		}
 	}
-	if tl.bytes != 200 || tl.next != 12 {
+	if tl.bytes != 4*(50+tailCost) || tl.next != 12 {
 		t.Errorf("%d bytes, next %d", tl.bytes, tl.next)
 	}
 	for i := uint64(12); i < 100; i++ {
 		tl.push(&raft.Log{Index: i}, 50)
 	}
-	if tl.bytes != 1000 || len(tl.entries) != 20 || tl.get(79) != nil || tl.get(80) == nil {
-		t.Errorf("%d bytes in %d entries", tl.bytes, len(tl.entries))
+	if tl.bytes != tl.limit || tl.held() != 20 || tl.get(79) != nil || tl.get(80) == nil {
+		t.Errorf("%d bytes in %d entries", tl.bytes, tl.held())
+	}
+	if n := cap(tl.array); n > 64 {
+		t.Errorf("room for %d entries where 21 are held at most", n)
 	}
 	tl.push(&raft.Log{Index: 100}, 5000)
-	if len(tl.entries) != 1 || tl.get(100) == nil {
-		t.Errorf("an entry above the limit is not held alone: %d entries", len(tl.entries))
+	if tl.held() != 1 || tl.get(100) == nil {
+		t.Errorf("an entry above the limit is not held alone: %d entries", tl.held())
 	}
 	tl.dropFrom(50) // below what is held
-	if tl.bytes != 0 || tl.next != 50 || len(tl.entries) != 0 {
+	if tl.bytes != 0 || tl.next != 50 || tl.held() != 0 {
 		t.Errorf("%d bytes, next %d", tl.bytes, tl.next)
 	}
 }
