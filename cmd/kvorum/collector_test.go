@@ -10,18 +10,19 @@ import (
 
 func TestGCPercent(t *testing.T) {
 	for _, c := range []struct {
-		live, roots, scan uint64
-		want              int
+		live, roots, scan, data uint64
+		want                    int
 	}{
-		{0, 0, 0, mostGOGC},
-		{3 << 20, 1 << 20, 2 << 20, 400},
-		{15 << 20, 1 << 20, 12 << 20, 100},
-		{63 << 20, 1 << 20, 4 << 20, 25},     // a tail of 60 MiB without pointers
-		{127 << 20, 1 << 20, 128 << 20, 100}, // all of it has pointers: Go's own rule
-		{1 << 40, 0, 0, 1},
+		{0, 0, 0, 0, mostGOGC},
+		{3 << 20, 1 << 20, 2 << 20, 16 << 20, 400},
+		{15 << 20, 1 << 20, 12 << 20, 512 << 20, 100},
+		{63 << 20, 1 << 20, 4 << 20, 0, 25}, // a tail of 60 MiB without pointers
+		{63 << 20, 1 << 20, 4 << 20, 2 << 30, 100},
+		{127 << 20, 1 << 20, 128 << 20, 0, 100}, // all of it has pointers: Go's own rule
+		{1 << 40, 0, 0, 0, 1},
 	} {
-		if got := gcPercent(c.live, c.roots, c.scan); got != c.want {
-			t.Errorf("live %d, roots %d, scan %d: %d, want %d", c.live, c.roots, c.scan, got, c.want)
+		if got := gcPercent(c.live, c.roots, c.scan, c.data); got != c.want {
+			t.Errorf("live %d, roots %d, scan %d, data %d: %d, want %d", c.live, c.roots, c.scan, c.data, got, c.want)
 		}
 	}
 }
@@ -34,15 +35,16 @@ func TestPaceCollector(t *testing.T) {
 		debug.SetGCPercent(p)
 		return p
 	}
+	none := func() int64 { return 0 }
 	before := current()
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		stop := paceCollector(func(n string) string { return map[string]string{name: "200"}[n] })
+		stop := paceCollector(func(n string) string { return map[string]string{name: "200"}[n] }, none)
 		if got := current(); got != before {
 			t.Errorf("with %s GOGC is %d, was %d", name, got, before)
 		}
 		stop()
 	}
-	stop := paceCollector(func(string) string { return "" })
+	stop := paceCollector(func(string) string { return "" }, none)
 	if got := current(); got != mostGOGC {
 		t.Errorf("GOGC is %d at first", got)
 	}

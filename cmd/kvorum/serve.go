@@ -51,8 +51,11 @@ func newServe(io stdio) *cobra.Command {
 		if err := resolve(&cfg, cmd.Flags(), io.getenv); err != nil {
 			return &exitError{exitUsage, err}
 		}
-		defer paceCollector(io.getenv)()
-		if err := runServe(cmd.Context(), host.Real(), &cfg, io.err); err != nil {
+		h := host.Real()
+		memory := host.Mapped()
+		h.Memory = memory
+		defer paceCollector(io.getenv, memory.Taken)()
+		if err := runServe(cmd.Context(), h, &cfg, io.err); err != nil {
 			return &exitError{exitFailed, plainError{err}}
 		}
 		return nil

@@ -29,6 +29,7 @@ type MappedMemory struct {
 		sync.Mutex
 		free   map[int][][]byte // by span; without memory behind them
 		region []byte           // not handed out yet, in whole huge pieces
+		taken  int64            // bytes handed out, whole spans
 	}
 }
 
@@ -49,6 +50,7 @@ func (m *MappedMemory) Alloc(size int) []byte {
 	span := mappedSpan(size)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.mu.taken += int64(span)
 	if free := m.mu.free[span]; len(free) > 0 {
 		p := free[len(free)-1]
 		free[len(free)-1] = nil
@@ -73,7 +75,15 @@ func (m *MappedMemory) Free(p []byte) {
 	_ = retryEINTR(func() error { return unix.Madvise(p, unix.MADV_DONTNEED) })
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.mu.taken -= int64(len(p))
 	m.mu.free[len(p)] = append(m.mu.free[len(p)], p)
+}
+
+// Taken is how many bytes are handed out.
+func (m *MappedMemory) Taken() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.taken
 }
 
 // mapRegion asks for huge pages, and mapBytes for none elsewhere. Figures for 20 million blocks of

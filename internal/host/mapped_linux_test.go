@@ -37,6 +37,13 @@ func TestMappedGivesBack(t *testing.T) {
 				t.Fatalf("size %d: byte %d is still there", size, i)
 			}
 		}
+		if n := m.Taken(); n < int64(size) || n > 2*int64(size)+4<<10 {
+			t.Errorf("size %d: %d bytes are taken", size, n)
+		}
+		m.Free(p)
+		if n := m.Taken(); n != 0 {
+			t.Errorf("size %d: %d bytes are taken in the end", size, n)
+		}
 	}
 }
 

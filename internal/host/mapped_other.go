@@ -15,3 +15,6 @@ func (*MappedMemory) Alloc(size int) []byte { return make([]byte, size) }
 
 // Free takes back what Alloc returned.
 func (*MappedMemory) Free([]byte) {}
+
+// Taken is 0: the garbage collector knows of all of it.
+func (*MappedMemory) Taken() int64 { return 0 }
