@@ -10,7 +10,7 @@ import (
 const (
 	// pacerShare: of the time of the goroutine that writes a snapshot, at most one part in so many is work.
 	// What is runnable all the time keeps the Go scheduler from looking at the network, for up to 10 ms.
-	pacerShare = 2
+	pacerShare = 4
 	// pacerGrain is the shortest pause; shorter ones add up.
 	pacerGrain = 200 * time.Microsecond
 )

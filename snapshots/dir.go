@@ -20,9 +20,9 @@ import (
 const (
 	// DefaultRetain is how many complete snapshots a folder keeps.
 	DefaultRetain = 2
-	// SyncEvery is how many bytes are written between two syncs of a file in the making, so that no
-	// sync is long and the log's own syncs do not queue behind a whole snapshot.
-	SyncEvery = 1 << 20
+	// WriteOutEvery is how many bytes of a file in the making are left to the system's cache, so that its sync
+	// is short and the log's own syncs do not queue behind a whole snapshot.
+	WriteOutEvery = 1 << 20
 
 	suffixFile = ".snap"
 	suffixTemp = ".tmp"
@@ -268,12 +268,12 @@ func removeGently(fs host.FS, name string, pause func() bool) error {
 
 // Pending is a snapshot in the making. It ends in Commit or Abort.
 type Pending struct {
-	d        *Dir
-	f        host.File
-	id       string
-	size     int64 // of the stream so far
-	sum      uint32
-	unsynced int64
+	d         *Dir
+	f         host.File
+	id        string
+	size      int64 // of the stream so far
+	sum       uint32
+	unwritten int64
 	// err is the first error, or ErrFinished at the end.
 	err error
 }
@@ -310,11 +310,11 @@ func (p *Pending) Write(b []byte) (int, error) {
 	}
 	n, err := p.f.Write(b)
 	p.size += int64(n)
-	p.unsynced += int64(n)
+	p.unwritten += int64(n)
 	p.sum = crc32.Update(p.sum, crc32.MakeTable(crc32.Castagnoli), b[:n])
-	if err == nil && p.unsynced >= SyncEvery {
-		err = p.f.Sync()
-		p.unsynced = 0
+	if err == nil && p.unwritten >= WriteOutEvery {
+		err = host.WriteOut(p.f)
+		p.unwritten = 0
 	}
 	if err != nil {
 		p.err = fmt.Errorf("snapshots: write: %w", err)

@@ -448,7 +448,7 @@ func TestPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := mem.Syncs()
-	for range 2 * SyncEvery / BlockSize {
+	for range 2 * WriteOutEvery / BlockSize {
 		if _, err := p.Write(make([]byte, BlockSize)); err != nil {
 			t.Fatal(err)
 		}

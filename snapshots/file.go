@@ -21,7 +21,7 @@ type File struct {
 	name, temp string
 	replace    bool
 	size       int64
-	unsynced   int64
+	unwritten  int64
 	// err is the first error, or ErrFinished at the end.
 	err error
 }
@@ -62,9 +62,9 @@ func (w *File) Write(p []byte) (int, error) {
 	}
 	n, err := w.f.Write(p)
 	w.size += int64(n)
-	if w.unsynced += int64(n); err == nil && w.unsynced >= SyncEvery {
-		err = w.f.Sync()
-		w.unsynced = 0
+	if w.unwritten += int64(n); err == nil && w.unwritten >= WriteOutEvery {
+		err = host.WriteOut(w.f)
+		w.unwritten = 0
 	}
 	if err != nil {
 		w.err = fmt.Errorf("snapshots: write file: %w", err)

@@ -166,7 +166,7 @@ func TestFileErrors(t *testing.T) {
 	}
 	w = newFile(t, fs, false, "x")
 	m.FailNextSync(bad)
-	if _, err := w.Write(make([]byte, SyncEvery)); !errors.Is(err, bad) || !errors.Is(w.Err(), bad) {
+	if _, err := w.Write(make([]byte, WriteOutEvery)); !errors.Is(err, bad) || !errors.Is(w.Err(), bad) {
 		t.Errorf("a sync on the way that failed: %v", err)
 	}
 	if err := w.Commit(); !errors.Is(err, bad) {

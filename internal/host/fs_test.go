@@ -229,6 +229,29 @@ func TestFileModes(t *testing.T) {
 	})
 }
 
+// TestWriteOut: it changes nothing of what is read, and a file that is closed is an error.
+func TestWriteOut(t *testing.T) {
+	forms(t, func(t *testing.T, fs host.FS, dir string) {
+		name := path.Join(dir, "f")
+		f, err := fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+		must(t, err)
+		must(t, host.WriteOut(f))
+		for range 3 {
+			_, err = f.Write(bytes.Repeat([]byte("x"), 5000))
+			must(t, err)
+			must(t, host.WriteOut(f))
+		}
+		must(t, f.Sync())
+		must(t, f.Close())
+		if got := get(t, fs, name); len(got) != 15_000 {
+			t.Errorf("%d bytes", len(got))
+		}
+		if err := host.WriteOut(f); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("of a closed file: %v", err)
+		}
+	})
+}
+
 func TestFilePreallocate(t *testing.T) {
 	forms(t, func(t *testing.T, fsys host.FS, dir string) {
 		f, err := fsys.OpenFile(dir+"/f", os.O_RDWR|os.O_CREATE, 0o600)

@@ -157,6 +157,23 @@ func (f realFile) Sync() error {
 	return nil
 }
 
+// writeOut: see WriteOut.
+func (f realFile) writeOut() error {
+	if err := sysWriteOut(f.File); err != nil {
+		return &os.PathError{Op: "write out", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// WriteOut hands all bytes written to f so far to the disk, so that little is left for a later Sync. It promises
+// nothing for a loss of power. An error is one of those after which the file must not be trusted.
+func WriteOut(f File) error {
+	if r, ok := f.(interface{ writeOut() error }); ok {
+		return r.writeOut()
+	}
+	return f.Sync()
+}
+
 func (f realFile) Preallocate(size int64) error {
 	have, err := f.Size()
 	if err != nil {

@@ -22,6 +22,17 @@ func sysLock(f *os.File) error {
 // preallocated space then costs no journal commit for them.
 func sysSync(f *os.File) error { return onFile(f, unix.Fdatasync) }
 
+// sysWriteOut waits for the disk, but asks for no commit of the file system's journal and no flush of the disk's
+// cache, behind which the sync of another file would queue.
+func sysWriteOut(f *os.File) error {
+	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	err := onFile(f, func(fd int) error { return unix.SyncFileRange(fd, 0, 0, all) })
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ESPIPE) {
+		return sysSync(f)
+	}
+	return err
+}
+
 func sysPreallocate(f *os.File, size int64) error {
 	err := onFile(f, func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {

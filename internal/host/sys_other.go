@@ -22,6 +22,8 @@ func sysLock(f *os.File) error {
 
 func sysSync(f *os.File) error { return f.Sync() }
 
+func sysWriteOut(f *os.File) error { return f.Sync() }
+
 func sysPreallocate(f *os.File, size int64) error { return f.Truncate(size) }
 
 func sysFree(name string) (uint64, error) {

@@ -148,6 +148,7 @@ func (b *bench) phases(ctx context.Context) error {
 		return err
 	}
 	defer l.close()
+	defer measuring()()
 	l.seeds.Store(rand.Uint64())
 	if _, err := l.during(ctx, func(ctx context.Context) error { return sleep(ctx, warmTime) }); err != nil {
 		return fmt.Errorf("warm up: %w", err)
