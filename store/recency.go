@@ -5,7 +5,7 @@ package store
 import "sync/atomic"
 
 // Recency is leader-local knowledge for the choice of victims: no part of the digest, and nothing
-// but Sample reads it. An entry's word of 32 bits holds
+// but Sample, and what asks for an entry's Idle or Frequency, reads it. An entry's word of 32 bits holds
 //
 //	bits 0–23   tick of the last touch
 //	bits 24–31  logarithmic access counter
@@ -97,6 +97,12 @@ func frequencyAt(word, tick uint32) uint8 {
 	count := uint8(word >> tickBits)
 	return count - uint8(min(uint32(count), idleAt(word, tick)/frequencyDecay))
 }
+
+// Idle is how many ticks of TickMillis the entry was not used until tick; Frequency its access counter then.
+func (r Ref) Idle(tick uint32) uint32 { return idleAt(r.b.recency().Load(), tick&tickMask) }
+
+// Frequency: see Idle. It means something while CountAccesses is on.
+func (r Ref) Frequency(tick uint32) uint8 { return frequencyAt(r.b.recency().Load(), tick&tickMask) }
 
 // mix is the finaliser of SplitMix64.
 func mix(x uint64) uint64 {

@@ -5,6 +5,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,6 +146,28 @@ func (h *harness) metaAndDelete(t *rapid.T) {
 		if got != (e != nil) {
 			t.Fatalf("found %v, want %v", got, e != nil)
 		}
+	})
+}
+
+// copyKey gives a key the value of another, in the place of what it had.
+func (h *harness) copyKey(t *rapid.T) {
+	from := rapid.SampledFrom(modelKeys()).Draw(t, "from")
+	h.locked(t, func(slot uint16, key string) {
+		e := h.m.keys[from]
+		if e == nil || from == key {
+			return
+		}
+		other := SlotOf([]byte(from))
+		if other != slot {
+			h.s.Lock(other)
+			defer h.s.Unlock(other)
+		}
+		if h.s.Delete(slot, []byte(key)) {
+			h.m.remove(key)
+		}
+		meta := Meta{Flags: uint32(rapid.IntRange(0, 1).Draw(t, "flags")), Version: h.next(), ExpireAt: h.deadline(t)}
+		h.s.Copy(other, []byte(from), slot, []byte(key), meta)
+		h.m.keys[key] = &modelEntry{typ: e.typ, str: e.str, list: slices.Clone(e.list), hash: slices.Clone(e.hash), large: e.large, meta: meta}
 	})
 }
 
@@ -484,7 +507,7 @@ func TestModel(t *testing.T) {
 		h := &harness{s: New(Config{HashKey: testHashKey}), m: newModel()}
 		t.Repeat(map[string]func(*rapid.T){
 			"setString": h.setString, "setString2": h.setString, "growString": h.growString,
-			"metaAndDelete": h.metaAndDelete, "editList": h.editList, "editList2": h.editList,
+			"metaAndDelete": h.metaAndDelete, "copyKey": h.copyKey, "editList": h.editList, "editList2": h.editList,
 			"editHash": h.editHash, "passTime": h.passTime, "wholeSlot": h.wholeSlot,
 			"token": h.token, "freeze": h.freeze, "readView": h.readView, "": h.check,
 		})
