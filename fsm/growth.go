@@ -11,14 +11,14 @@ const (
 	numberGrowth = 20
 )
 
-// GrowthBound implements State: the sum over the commands of what each may add at most. SETRANGE alone may
-// add more than its own bytes; how much depends on the value that it finds, so that is looked at. Several on
-// one key add what the farthest does.
+// GrowthBound implements State: the sum over the commands of what each may add at most. What writes far into a
+// string may add more than its own bytes; how much depends on the value that it finds, so that is looked at.
+// Several on one key add what the farthest does.
 func (k *Keyspace) GrowthBound(subs []*Sub) int64 {
 	if set := k.settings.Load(); set.maxMemory == 0 || set.policy == store.NoEviction {
 		return 0
 	}
-	g := growth{k: k}
+	g := growth{k: k, limit: int64(k.settings.Load().limits.MaxValue)}
 	for _, s := range subs {
 		body := s.Body
 		for range s.Writes {
@@ -39,20 +39,21 @@ func (k *Keyspace) GrowthBound(subs []*Sub) int64 {
 	return g.total
 }
 
-// growth adds up what an entry's commands may add. ends has, for each key of a SETRANGE that reaches behind
-// its value, how far it does so.
+// growth adds up what an entry's commands may add. ends has, for each key whose value a command reaches behind,
+// how far it does so.
 type growth struct {
 	k     *Keyspace
+	limit int64 // of values
 	cmd   Command
 	total int64
 	ends  map[string]int64
-	// combining: some command makes a key of others.
+	// combining: what some command adds depends on what keys hold.
 	combining bool
 }
 
 func (g *growth) add() {
 	s := g.k.table.Spec(g.cmd.Op)
-	if s == nil || s.Internal {
+	if s == nil || s.Internal || !s.arityFits(len(g.cmd.Args)) {
 		return // while an import goes on nobody is evicted
 	}
 	if s.Op == OpExec {
@@ -60,8 +61,9 @@ func (g *growth) add() {
 		return
 	}
 	g.combining = g.combining || s.combines()
-	if g.total += s.growth(g.cmd.Args); s.Op == OpSetRange {
-		g.reach(g.cmd.Args)
+	g.total += s.growth(g.cmd.Args)
+	if far := s.farthest(g.cmd.Args, g.limit); far > 0 {
+		g.reach(g.cmd.Args[0], far)
 	}
 }
 
@@ -78,31 +80,50 @@ func (g *growth) addBundle() {
 	g.cmd = cmd
 }
 
-// reach notes how far a SETRANGE reaches behind the value that is there.
-func (g *growth) reach(args [][]byte) {
-	offset, ok := parseInt(args[1])
-	if limit := int64(g.k.settings.Load().limits.MaxValue); !ok || len(args[2]) == 0 || offset < 0 || offset > limit-int64(len(args[2])) {
-		return // it is refused
+// farthest is how much of a string a command may fill with zeros, or write beyond its own bytes; 0 for none, and
+// for a command that is refused.
+func (s *Spec) farthest(args [][]byte, limit int64) int64 {
+	switch s.Op {
+	case OpSetRange:
+		if offset, ok := parseInt(args[1]); ok && len(args[2]) > 0 && offset >= 0 && offset <= limit-int64(len(args[2])) {
+			return offset
+		}
+	case OpSetBit:
+		if offset, ok := bitOffset(args[1], 0, limit); ok {
+			return offset/8 + 1
+		}
+	case OpBitField:
+		if ops, text := parseBitField(args, longestBits); text == "" && ops.end() <= limit {
+			return ops.end()
+		}
 	}
-	slot := store.SlotOf(args[0])
+	return 0
+}
+
+// reach notes how far a command reaches behind the value that is there.
+func (g *growth) reach(key []byte, far int64) {
+	slot := store.SlotOf(key)
 	g.k.st.RLock(slot)
-	if ref, found := g.k.st.Get(slot, args[0], 0); found && ref.Type() == store.TypeString {
-		offset -= int64(len(ref.Bytes()))
+	if ref, found := g.k.st.Get(slot, key, 0); found && ref.Type() == store.TypeString {
+		far -= int64(len(ref.Bytes()))
 	}
 	g.k.st.RUnlock(slot)
-	if offset <= g.ends[string(args[0])] {
+	if far <= g.ends[string(key)] {
 		return
 	}
 	if g.ends == nil {
 		g.ends = make(map[string]int64)
 	}
-	g.ends[string(args[0])] = offset
+	g.ends[string(key)] = far
 }
 
-// growth bounds the logical bytes that a command adds to any state, but for the zeros that SETRANGE puts
-// before its bytes and what combined reckons with.
+// growth bounds the logical bytes that a command adds to any state, but for what farthest and combined reckon
+// with.
 func (s *Spec) growth(args [][]byte) int64 {
-	if !s.DenyOOM && s.Op != OpSMove {
+	switch {
+	case s.Op == OpRename || s.Op == OpRenameNX:
+		return int64(len(args[1])) // which is longer than the other key, maybe
+	case !s.DenyOOM && s.Op != OpSMove:
 		return store.DeadlineOverhead
 	}
 	n := int64(0)

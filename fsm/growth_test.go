@@ -20,7 +20,17 @@ func (g *source) wide() []string {
 		return words
 	}
 	value := func() string { return pad("", g.IntN(40)) }
-	switch g.IntN(12) {
+	switch g.IntN(16) {
+	case 12:
+		return []string{g.pick("COPY", "COPY", "RENAME"), g.pick("set", "zset", "far", "list", "hash", "wide") + n, g.pick("set", "far", "list", "hash", "a longer name") + strconv.Itoa(g.IntN(6)), "REPLACE"}[:3+g.IntN(2)]
+	case 13:
+		return []string{g.pick("RPOPLPUSH", "LMOVE"), "list" + n, "list" + strconv.Itoa(g.IntN(6)), "LEFT", "RIGHT"}[:3+2*g.IntN(2)]
+	case 14:
+		return g.pickWords([]string{"SETBIT", "far" + n, strconv.Itoa(g.IntN(800_000)), "1"}, []string{"BITFIELD", "far" + n, "SET", "u8", strconv.Itoa(g.IntN(800_000)), "1"},
+			[]string{"BITOP", g.pick("OR", "XOR", "AND"), "far" + n, "far" + strconv.Itoa(g.IntN(6)), "far" + strconv.Itoa(g.IntN(6))})
+	case 15:
+		return g.pickWords([]string{"INCRBYFLOAT", "sum" + n, g.float()}, []string{"SET", "sum" + n, g.float()}, []string{"COPY", "sum" + n, "sum" + strconv.Itoa(g.IntN(6)), "REPLACE"},
+			[]string{"HINCRBYFLOAT", "sums" + n, strconv.Itoa(g.IntN(2)), g.float()}, []string{"HSET", "sums" + n, strconv.Itoa(g.IntN(2)), g.float()})
 	case 8:
 		return repeat([]string{"SADD", "set" + n}, func(i int) []string { return []string{strconv.Itoa(i) + value()} })
 	case 9:

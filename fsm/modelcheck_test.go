@@ -108,7 +108,7 @@ func (d *duel) entry(t *rapid.T) {
 				_, ok = d.tm.table.Check(&cmd)
 			}
 			switch {
-			case !ok || cmd.Op == OpScan || cmd.Op == OpSScan || cmd.Op == OpZScan: // one page of many
+			case !ok || cmd.Op == OpScan || cmd.Op == OpSScan || cmd.Op == OpZScan || cmd.Op == OpHScan: // one page of many
 			case d.tm.table.Spec(cmd.Op).Write:
 				cmd.Room = MaxReply
 				s.Body = AppendCommand(s.Body, &cmd)

@@ -223,7 +223,7 @@ func (m *model) ltrim(words []string) Result {
 func modelHashes() map[string]modelCommand {
 	write, grows := true, true
 	return map[string]modelCommand{
-		"HSET":    {arity: -4, write: write, grows: grows, static: staticHSet, run: (*model).hset},
+		"HSET":    {arity: -4, write: write, grows: grows, static: staticFields("hset"), run: (*model).hset},
 		"HGET":    {arity: 3, run: (*model).hget},
 		"HMGET":   {arity: -3, run: (*model).hmget},
 		"HGETALL": {arity: 2, run: (*model).hgetall},
@@ -236,11 +236,13 @@ func modelHashes() map[string]modelCommand {
 	}
 }
 
-func staticHSet(args []string) *Result {
-	if len(args)%2 == 0 {
-		return wrongArity("hset")
+func staticFields(command string) func(args []string) *Result {
+	return func(args []string) *Result {
+		if len(args)%2 == 0 {
+			return wrongArity(command)
+		}
+		return nil
 	}
-	return nil
 }
 
 func (k *modelKey) field(name string) *modelField {

@@ -195,8 +195,14 @@ func (m *model) zrange(words []string) Result {
 	return pairsResult(part, r.scores)
 }
 
-// unspecified tells whether words are about members in their order though scores differ.
+// unspecified tells whether words are about members in their order though scores differ, or about an LCS that only
+// Redis does.
 func (m *model) unspecified(words []string) bool {
+	if strings.EqualFold(words[0], "LCS") && len(words) > 2 {
+		if a, b := m.keys[words[1]], m.keys[words[2]]; a != nil && b != nil && len(a.str)*len(b.str) > 4_000_000 {
+			return true
+		}
+	}
 	for _, w := range words {
 		if strings.HasSuffix(strings.ToUpper(w), "LEX") || strings.EqualFold(w, "ZLEXCOUNT") {
 			for _, name := range words[1:min(3, len(words))] {

@@ -17,7 +17,7 @@ func modelSets() map[string]modelCommand {
 		"SMISMEMBER":  {arity: -3, run: (*model).smismember},
 		"SCARD":       {arity: 2, run: (*model).scard},
 		"SPOP":        {arity: -2, write: write, static: staticPopCount, run: (*model).spop},
-		"SRANDMEMBER": {arity: -2, static: staticDrawCount(2), run: (*model).srandmember},
+		"SRANDMEMBER": {arity: -2, static: staticDrawCount(2, ""), run: (*model).srandmember},
 		"SMOVE":       {arity: 4, write: write, run: (*model).smove},
 		"SINTER":      {arity: -2, run: (*model).salgebra},
 		"SUNION":      {arity: -2, run: (*model).salgebra},
@@ -141,8 +141,8 @@ func staticPopCount(args []string) *Result {
 	return nil
 }
 
-// staticDrawCount checks SRANDMEMBER and ZRANDMEMBER, which has at most so many arguments.
-func staticDrawCount(most int) func([]string) *Result {
+// staticDrawCount checks SRANDMEMBER, ZRANDMEMBER and HRANDFIELD, which have at most so many arguments.
+func staticDrawCount(most int, with string) func([]string) *Result {
 	return func(args []string) *Result {
 		if most == 2 && len(args) > 2 {
 			return syntaxError()
@@ -155,7 +155,7 @@ func staticDrawCount(most int) func([]string) *Result {
 			return notInteger()
 		case n == -9223372036854775808:
 			return oops(CodeError, "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")
-		case len(args) > most, len(args) == 3 && !strings.EqualFold(args[2], "WITHSCORES"):
+		case len(args) > most, len(args) == 3 && !strings.EqualFold(args[2], with):
 			return syntaxError()
 		case len(args) == 3 && (n > 9223372036854775807/2 || n < -9223372036854775807/2):
 			return oops(CodeError, "ERR value is out of range")

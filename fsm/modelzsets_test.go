@@ -28,8 +28,8 @@ func modelZSets() map[string]modelCommand {
 		"ZREMRANGEBYLEX":   {arity: 4, write: write},
 		"ZPOPMIN":          {arity: -2, write: write, static: staticPopCount, run: (*model).zpop},
 		"ZPOPMAX":          {arity: -2, write: write, static: staticPopCount, run: (*model).zpop},
-		"ZMPOP":            {arity: -4, write: write, static: staticZMPop, run: (*model).zmpop},
-		"ZRANDMEMBER":      {arity: -2, static: staticDrawCount(3), run: (*model).zrandmember},
+		"ZMPOP":            {arity: -4, write: write, static: staticMPop("MIN", "MAX"), run: (*model).zmpop},
+		"ZRANDMEMBER":      {arity: -2, static: staticDrawCount(3, "WITHSCORES"), run: (*model).zrandmember},
 		"ZSCAN":            {arity: -3, static: staticMemberScan, run: (*model).zscan},
 	}
 	for _, name := range []string{"ZCOUNT", "ZLEXCOUNT"} {
@@ -330,32 +330,35 @@ func (m *model) popPairs(name string, k *modelKey, n int64, last bool) []modelPa
 	return all
 }
 
-func staticZMPop(args []string) *Result {
-	n, ok := integer(args[0])
-	switch {
-	case !ok || n < 1:
-		return oops(CodeError, "ERR numkeys should be greater than 0")
-	case n >= int64(len(args)-1):
-		return syntaxError()
-	}
-	rest := args[1+n:]
-	if where := strings.ToUpper(rest[0]); where != "MIN" && where != "MAX" {
-		return syntaxError()
-	}
-	rest = rest[1:]
-	if len(rest) == 0 {
+// staticMPop checks ZMPOP and LMPOP, which call the ends by different names.
+func staticMPop(first, last string) func([]string) *Result {
+	return func(args []string) *Result {
+		n, ok := integer(args[0])
+		switch {
+		case !ok || n < 1:
+			return oops(CodeError, "ERR numkeys should be greater than 0")
+		case n >= int64(len(args)-1):
+			return syntaxError()
+		}
+		rest := args[1+n:]
+		if where := strings.ToUpper(rest[0]); where != first && where != last {
+			return syntaxError()
+		}
+		rest = rest[1:]
+		if len(rest) == 0 {
+			return nil
+		}
+		if len(rest) == 1 || !strings.EqualFold(rest[0], "COUNT") {
+			return syntaxError()
+		}
+		if c, ok := integer(rest[1]); !ok || c < 1 {
+			return oops(CodeError, "ERR count should be greater than 0")
+		}
+		if len(rest) > 2 {
+			return syntaxError()
+		}
 		return nil
 	}
-	if len(rest) == 1 || !strings.EqualFold(rest[0], "COUNT") {
-		return syntaxError()
-	}
-	if c, ok := integer(rest[1]); !ok || c < 1 {
-		return oops(CodeError, "ERR count should be greater than 0")
-	}
-	if len(rest) > 2 {
-		return syntaxError()
-	}
-	return nil
 }
 
 func (m *model) zmpop(words []string) Result {
@@ -397,16 +400,23 @@ func (m *model) zrandmember(words []string) Result {
 	if len(words) < 4 {
 		return m.draw(words, len(k.ranked()), there)
 	}
+	return m.drawPairs(words, len(k.ranked()), there, func(name string, with Result) bool {
+		return there(name) && with.Kind == KindDouble && with.Dbl == k.scores[name]
+	})
+}
+
+// drawPairs answers ZRANDMEMBER with scores and HRANDFIELD with values: right tells of one of them.
+func (m *model) drawPairs(words []string, n int, there func(name string) bool, right func(name string, with Result) bool) Result {
 	chosen := m.chosen
 	defer func() { m.chosen = chosen }()
 	m.chosen = Array(nil)
 	for i := 0; i+1 < len(chosen.Elems); i += 2 {
 		m.chosen.Elems = append(m.chosen.Elems, chosen.Elems[i])
-		if e := chosen.Elems[i+1]; k == nil || e.Kind != KindDouble || e.Dbl != k.scores[string(chosen.Elems[i].Str)] {
+		if !right(string(chosen.Elems[i].Str), chosen.Elems[i+1]) {
 			return badChoice()
 		}
 	}
-	if res := m.draw(words[:3], len(k.ranked()), there); res.IsError() || chosen.Kind != KindArray {
+	if res := m.draw(words[:3], n, there); res.IsError() || chosen.Kind != KindArray {
 		return badChoice()
 	}
 	return chosen

@@ -24,25 +24,35 @@ const (
 
 // The data commands. 0x8000 and above belongs to the control group's table.
 const (
-	OpGet      Op = 256
-	OpSet      Op = 257
-	OpGetDel   Op = 258
-	OpGetEx    Op = 259
-	OpMGet     Op = 260
-	OpMSet     Op = 261
-	OpIncr     Op = 262
-	OpDecr     Op = 263
-	OpIncrBy   Op = 264
-	OpDecrBy   Op = 265
-	OpAppend   Op = 266
-	OpStrLen   Op = 267
-	OpGetRange Op = 268
-	OpSetRange Op = 269
-	OpSetEx    Op = 270
-	OpPSetEx   Op = 271
-	OpSetNX    Op = 272
-	OpGetSet   Op = 273
-	OpMSetNX   Op = 274
+	OpGet         Op = 256
+	OpSet         Op = 257
+	OpGetDel      Op = 258
+	OpGetEx       Op = 259
+	OpMGet        Op = 260
+	OpMSet        Op = 261
+	OpIncr        Op = 262
+	OpDecr        Op = 263
+	OpIncrBy      Op = 264
+	OpDecrBy      Op = 265
+	OpAppend      Op = 266
+	OpStrLen      Op = 267
+	OpGetRange    Op = 268
+	OpSetRange    Op = 269
+	OpSetEx       Op = 270
+	OpPSetEx      Op = 271
+	OpSetNX       Op = 272
+	OpGetSet      Op = 273
+	OpMSetNX      Op = 274
+	OpLCS         Op = 275
+	OpSubStr      Op = 276
+	OpIncrByFloat Op = 277
+	OpSetBit      Op = 278
+	OpGetBit      Op = 279
+	OpBitCount    Op = 280
+	OpBitPos      Op = 281
+	OpBitOp       Op = 282
+	OpBitField    Op = 283
+	OpBitFieldRO  Op = 284
 
 	OpDel         Op = 288
 	OpUnlink      Op = 289
@@ -61,28 +71,47 @@ const (
 	OpScan        Op = 302
 	OpDBSize      Op = 303
 	OpFlushAll    Op = 304
+	OpCopy        Op = 305
+	OpRename      Op = 306
+	OpRenameNX    Op = 307
+	OpRandomKey   Op = 308
+	OpKeys        Op = 309
+	OpObject      Op = 310
 
-	OpLPush  Op = 320
-	OpRPush  Op = 321
-	OpLPop   Op = 322
-	OpRPop   Op = 323
-	OpLLen   Op = 324
-	OpLRange Op = 325
-	OpLIndex Op = 326
-	OpLSet   Op = 327
-	OpLRem   Op = 328
-	OpLTrim  Op = 329
+	OpLPush     Op = 320
+	OpRPush     Op = 321
+	OpLPop      Op = 322
+	OpRPop      Op = 323
+	OpLLen      Op = 324
+	OpLRange    Op = 325
+	OpLIndex    Op = 326
+	OpLSet      Op = 327
+	OpLRem      Op = 328
+	OpLTrim     Op = 329
+	OpLPushX    Op = 330
+	OpRPushX    Op = 331
+	OpLInsert   Op = 332
+	OpLPos      Op = 333
+	OpLMove     Op = 334
+	OpRPopLPush Op = 335
+	OpLMPop     Op = 336
 
-	OpHSet    Op = 352
-	OpHGet    Op = 353
-	OpHMGet   Op = 354
-	OpHGetAll Op = 355
-	OpHDel    Op = 356
-	OpHExists Op = 357
-	OpHLen    Op = 358
-	OpHKeys   Op = 359
-	OpHVals   Op = 360
-	OpHIncrBy Op = 361
+	OpHSet         Op = 352
+	OpHGet         Op = 353
+	OpHMGet        Op = 354
+	OpHGetAll      Op = 355
+	OpHDel         Op = 356
+	OpHExists      Op = 357
+	OpHLen         Op = 358
+	OpHKeys        Op = 359
+	OpHVals        Op = 360
+	OpHIncrBy      Op = 361
+	OpHSetNX       Op = 362
+	OpHStrLen      Op = 363
+	OpHIncrByFloat Op = 364
+	OpHRandField   Op = 365
+	OpHScan        Op = 366
+	OpHMSet        Op = 367
 
 	OpSAdd        Op = 384
 	OpSRem        Op = 385
@@ -134,6 +163,10 @@ const (
 	OpZDiff            Op = 445
 	OpZDiffStore       Op = 446
 	OpZScan            Op = 447
+
+	OpPFAdd   Op = 480
+	OpPFCount Op = 481
+	OpPFMerge Op = 482
 
 	// OpKVGet: KV.GET key → [value, version, flags, pttl, type], null when absent.
 	OpKVGet Op = 512

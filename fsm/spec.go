@@ -18,6 +18,8 @@ const (
 	JoinStatus             // OK when all are OK (MSET, FLUSHALL)
 	JoinCursor             // SCAN: one group at a time, by the cursor's slot (see ScanSlot)
 	JoinStats              // arrays of integers add up element by element (KV.STATS)
+	JoinConcat             // arrays follow one another (KEYS)
+	JoinRandom             // see RandomOf (RANDOMKEY)
 )
 
 // Categories of commands, as ACL rules name them.

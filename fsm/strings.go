@@ -29,6 +29,9 @@ func stringRows() []Spec {
 		one(OpSetNX, "SETNX", 3, CatString|CatFast, runSetNX).grows(),
 		one(OpGetSet, "GETSET", 3, CatString|CatFast, runGetSet).grows().replies(),
 		many(OpMSetNX, "MSETNX", -3, 2, CatString|CatSlow, runMSetNX).grows().verified(verifyPairs("msetnx")),
+		two(OpLCS, "LCS", -3, CatString|CatSlow, runLCS).read(),
+		one(OpSubStr, "SUBSTR", 4, CatString|CatSlow, runGetRange).read().verified(ints(1, 2)),
+		one(OpIncrByFloat, "INCRBYFLOAT", 3, CatString|CatFast, runIncrByFloat).grows().replies(),
 	}
 }
 

@@ -68,7 +68,8 @@ var (
 	stringKeys = []string{"s", "{t}s", "\x00\xff\r\n"}
 	listKeys   = []string{"l", "{t}l", ""}
 	hashKeys   = []string{"h", "{t}h", "k{a}"}
-	allKeys    = slices.Concat([]string{"{}x", "none"}, stringKeys, listKeys, hashKeys, setKeys, zsetKeys)
+	hllKeys    = []string{"p", "{t}p", "q"}
+	allKeys    = slices.Concat([]string{"{}x", "none"}, stringKeys, listKeys, hashKeys, setKeys, zsetKeys, hllKeys)
 )
 
 func (g *source) key() string { return g.pick(allKeys...) }
@@ -180,8 +181,12 @@ func (g *source) ttl() []string {
 
 // command draws one command, its name first.
 func (g *source) command() []string {
-	families := []func() []string{g.stringCommand, g.listCommand, g.hashCommand, g.setCommand, g.zsetCommand, g.keyCommand, g.expireCommand, g.bulkCommand}
-	words := families[g.IntN(len(families))]()
+	families := []func() []string{g.stringCommand, g.bitCommand, g.listCommand, g.hashCommand, g.setCommand, g.zsetCommand, g.keyCommand, g.expireCommand, g.bulkCommand}
+	return g.spoiled(families[g.IntN(len(families))]())
+}
+
+// spoiled makes a command wrong now and then.
+func (g *source) spoiled(words []string) []string {
 	switch g.IntN(60) {
 	case 55:
 		return words[:1+g.IntN(len(words))]

@@ -7,9 +7,12 @@ import (
 	"strconv"
 )
 
-// The texts of errors of sets and sorted sets.
+// The texts of errors of lists, sets and sorted sets, and of floating-point numbers.
 const (
 	TextNotFloat       = "ERR value is not a valid float"
+	TextHashNotFloat   = "ERR hash value is not a float"
+	TextFloatInf       = "ERR value is NaN or Infinity"
+	TextFloatNaN       = "ERR increment would produce NaN or Infinity"
 	TextScoreNaN       = "ERR resulting score is not a number (NaN)"
 	TextWeight         = "ERR weight value is not a float"
 	TextZAddNXXX       = "ERR XX and NX options at the same time are not compatible"
@@ -22,6 +25,9 @@ const (
 	TextNumKeys        = "ERR numkeys should be greater than 0"
 	TextManyKeys       = "ERR Number of keys can't be greater than number of args"
 	TextLimit          = "ERR LIMIT can't be negative"
+	TextZeroRank       = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list"
+	TextNegativeCount  = "ERR COUNT can't be negative"
+	TextNegativeMaxLen = "ERR MAXLEN can't be negative"
 	TextPopCount       = "ERR count should be greater than 0"
 	TextOutOfRange     = "ERR value is out of range"
 	TextDrawRange      = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"

@@ -12,25 +12,35 @@ const OpNamed Op = 0
 
 // The commands.
 const (
-	OpGet      Op = 256
-	OpSet      Op = 257
-	OpGetDel   Op = 258
-	OpGetEx    Op = 259
-	OpMGet     Op = 260
-	OpMSet     Op = 261
-	OpIncr     Op = 262
-	OpDecr     Op = 263
-	OpIncrBy   Op = 264
-	OpDecrBy   Op = 265
-	OpAppend   Op = 266
-	OpStrLen   Op = 267
-	OpGetRange Op = 268
-	OpSetRange Op = 269
-	OpSetEx    Op = 270
-	OpPSetEx   Op = 271
-	OpSetNX    Op = 272
-	OpGetSet   Op = 273
-	OpMSetNX   Op = 274
+	OpGet         Op = 256
+	OpSet         Op = 257
+	OpGetDel      Op = 258
+	OpGetEx       Op = 259
+	OpMGet        Op = 260
+	OpMSet        Op = 261
+	OpIncr        Op = 262
+	OpDecr        Op = 263
+	OpIncrBy      Op = 264
+	OpDecrBy      Op = 265
+	OpAppend      Op = 266
+	OpStrLen      Op = 267
+	OpGetRange    Op = 268
+	OpSetRange    Op = 269
+	OpSetEx       Op = 270
+	OpPSetEx      Op = 271
+	OpSetNX       Op = 272
+	OpGetSet      Op = 273
+	OpMSetNX      Op = 274
+	OpLCS         Op = 275
+	OpSubStr      Op = 276
+	OpIncrByFloat Op = 277
+	OpSetBit      Op = 278
+	OpGetBit      Op = 279
+	OpBitCount    Op = 280
+	OpBitPos      Op = 281
+	OpBitOp       Op = 282
+	OpBitField    Op = 283
+	OpBitFieldRO  Op = 284
 
 	OpDel         Op = 288
 	OpUnlink      Op = 289
@@ -49,28 +59,47 @@ const (
 	OpScan        Op = 302
 	OpDBSize      Op = 303
 	OpFlushAll    Op = 304
+	OpCopy        Op = 305
+	OpRename      Op = 306
+	OpRenameNX    Op = 307
+	OpRandomKey   Op = 308
+	OpKeys        Op = 309
+	OpObject      Op = 310
 
-	OpLPush  Op = 320
-	OpRPush  Op = 321
-	OpLPop   Op = 322
-	OpRPop   Op = 323
-	OpLLen   Op = 324
-	OpLRange Op = 325
-	OpLIndex Op = 326
-	OpLSet   Op = 327
-	OpLRem   Op = 328
-	OpLTrim  Op = 329
+	OpLPush     Op = 320
+	OpRPush     Op = 321
+	OpLPop      Op = 322
+	OpRPop      Op = 323
+	OpLLen      Op = 324
+	OpLRange    Op = 325
+	OpLIndex    Op = 326
+	OpLSet      Op = 327
+	OpLRem      Op = 328
+	OpLTrim     Op = 329
+	OpLPushX    Op = 330
+	OpRPushX    Op = 331
+	OpLInsert   Op = 332
+	OpLPos      Op = 333
+	OpLMove     Op = 334
+	OpRPopLPush Op = 335
+	OpLMPop     Op = 336
 
-	OpHSet    Op = 352
-	OpHGet    Op = 353
-	OpHMGet   Op = 354
-	OpHGetAll Op = 355
-	OpHDel    Op = 356
-	OpHExists Op = 357
-	OpHLen    Op = 358
-	OpHKeys   Op = 359
-	OpHVals   Op = 360
-	OpHIncrBy Op = 361
+	OpHSet         Op = 352
+	OpHGet         Op = 353
+	OpHMGet        Op = 354
+	OpHGetAll      Op = 355
+	OpHDel         Op = 356
+	OpHExists      Op = 357
+	OpHLen         Op = 358
+	OpHKeys        Op = 359
+	OpHVals        Op = 360
+	OpHIncrBy      Op = 361
+	OpHSetNX       Op = 362
+	OpHStrLen      Op = 363
+	OpHIncrByFloat Op = 364
+	OpHRandField   Op = 365
+	OpHScan        Op = 366
+	OpHMSet        Op = 367
 
 	OpSAdd        Op = 384
 	OpSRem        Op = 385
@@ -122,6 +151,10 @@ const (
 	OpZDiff            Op = 445
 	OpZDiffStore       Op = 446
 	OpZScan            Op = 447
+
+	OpPFAdd   Op = 480
+	OpPFCount Op = 481
+	OpPFMerge Op = 482
 
 	OpKVGet   Op = 512
 	OpKVDel   Op = 513
@@ -214,6 +247,16 @@ var commands = [...]Command{
 	{OpSetNX, "SETNX", 1, 1, 1, write},
 	{OpGetSet, "GETSET", 1, 1, 1, write},
 	{OpMSetNX, "MSETNX", 1, -1, 2, write},
+	{OpLCS, "LCS", 1, 2, 1, read},
+	{OpSubStr, "SUBSTR", 1, 1, 1, read},
+	{OpIncrByFloat, "INCRBYFLOAT", 1, 1, 1, write},
+	{OpSetBit, "SETBIT", 1, 1, 1, write},
+	{OpGetBit, "GETBIT", 1, 1, 1, read},
+	{OpBitCount, "BITCOUNT", 1, 1, 1, read},
+	{OpBitPos, "BITPOS", 1, 1, 1, read},
+	{OpBitOp, "BITOP", 2, -1, 1, write},
+	{OpBitField, "BITFIELD", 1, 1, 1, write},
+	{OpBitFieldRO, "BITFIELD_RO", 1, 1, 1, read},
 	{OpDel, "DEL", 1, -1, 1, write},
 	{OpUnlink, "UNLINK", 1, -1, 1, write},
 	{OpExists, "EXISTS", 1, -1, 1, read},
