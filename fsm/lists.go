@@ -36,7 +36,7 @@ func runPush(x *execution, args [][]byte) Result {
 	n := 0
 	x.editList(args[0], func(l *store.ListEdit) {
 		for _, v := range args[1:] {
-			if x.spec.Op == OpLPush {
+			if x.spec.Op == OpLPush || x.spec.Op == OpLPushX {
 				l.PushFront(v)
 			} else {
 				l.PushBack(v)
@@ -76,25 +76,10 @@ func runPop(x *execution, args [][]byte) Result {
 			return Array([]Result{})
 		}
 	}
-	n := int(min(count, int64(ref.List().Len())))
-	lo, hi := 0, n
-	if x.spec.Op == OpRPop {
-		lo, hi = ref.List().Len()-n, ref.List().Len()
-	}
-	if bad := x.fits(rangeSize(ref.List(), lo, hi)); bad != nil {
+	elems, bad := x.popMany(args[0], ref.List(), count, x.spec.Op == OpRPop, 0)
+	if bad != nil {
 		return *bad
 	}
-	elems := make([]Result, 0, n)
-	x.editList(args[0], func(l *store.ListEdit) {
-		for range n {
-			pop := l.PopFront
-			if x.spec.Op == OpRPop {
-				pop = l.PopBack
-			}
-			v, _ := pop()
-			elems = append(elems, Bulk(clone(v)))
-		}
-	})
 	if len(args) == 1 {
 		return elems[0]
 	}

@@ -10,6 +10,9 @@ import (
 
 // families are what is also drawn by itself, among what makes the values that it works on.
 var families = map[string]func(g *source) []string{
+	"list moves": func(g *source) []string {
+		return g.pickFrom(g.listMoveCommand, g.listMoveCommand, g.listCommand, g.expireCommand)
+	},
 	"bits": func(g *source) []string {
 		return g.pickFrom(g.bitCommand, g.bitCommand, g.bitCommand, g.stringCommand, g.expireCommand)
 	},

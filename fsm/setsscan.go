@@ -4,13 +4,28 @@ package fsm
 
 import "github.com/kvorum/kvorum/store"
 
-// memberScan is a SSCAN or ZSCAN: key, cursor, options.
+// scannedMember is a member of a set or sorted set, or a field of a hash. It aliases the store.
+type scannedMember struct {
+	name, value []byte
+	score       float64
+}
+
+// scanned says what a scan tells of a member beside its name.
+type scanned uint8
+
+const (
+	scanNames scanned = iota
+	scanScores
+	scanValues
+)
+
+// memberScan is a SSCAN, ZSCAN or HSCAN: key, cursor, options.
 type memberScan struct {
 	cursor uint64
 	count  int
 	match  []byte // nil: all
-	// found has the members that fit, size their part of the reply; they alias the store.
-	found []scored
+	// found has the members that fit, size their part of the reply.
+	found []scannedMember
 	size  int64
 }
 
@@ -55,16 +70,16 @@ func parseMemberScan(args [][]byte) (s memberScan, bad *Result) {
 
 // walk looks at about count members, and fewer when they are long. scan visits about n members from a
 // position on and gives the next position.
-func (s *memberScan) walk(scan func(position uint64, n int, f func(m scored)) uint64) (next uint64) {
+func (s *memberScan) walk(scan func(position uint64, n int, f func(m scannedMember)) uint64) (next uint64) {
 	next = s.cursor
 	for left := s.count; ; {
 		n, before, size := min(left, memberStep), len(s.found), s.size
 		looked := 0
-		position := scan(next, n, func(m scored) {
+		position := scan(next, n, func(m scannedMember) {
 			looked++
-			if s.match == nil || globMatch(s.match, m.member) {
+			if s.match == nil || globMatch(s.match, m.name) {
 				s.found = append(s.found, m)
-				s.size += 2*ReplyOverhead + int64(len(m.member))
+				s.size += 2*ReplyOverhead + int64(len(m.name)+len(m.value))
 			}
 		})
 		if s.size > scanBytes && n > 1 { // once more, one by one
@@ -78,15 +93,20 @@ func (s *memberScan) walk(scan func(position uint64, n int, f func(m scored)) ui
 	}
 }
 
-func (x *execution) scanReply(s *memberScan, next uint64, scores bool) Result {
+func (x *execution) scanReply(s *memberScan, next uint64, with scanned) Result {
 	if bad := x.fits(s.size + ReplyOverhead); bad != nil {
 		return *bad
 	}
 	elems := []Result{}
 	for i := range s.found {
-		elems = append(elems, Bulk(clone(s.found[i].member)))
-		if scores {
-			elems = append(elems, Bulk(AppendDouble(nil, s.found[i].score)))
+		m := &s.found[i]
+		elems = append(elems, Bulk(clone(m.name)))
+		switch with {
+		case scanNames:
+		case scanScores:
+			elems = append(elems, Bulk(AppendDouble(nil, m.score)))
+		case scanValues:
+			elems = append(elems, Bulk(clone(m.value)))
 		}
 	}
 	return Array([]Result{Bulk(formatUint(next)), Array(elems)})
@@ -98,14 +118,14 @@ func runSScan(x *execution, args [][]byte) Result {
 		return *bad
 	}
 	if !found {
-		return x.scanReply(&memberScan{}, 0, false)
+		return x.scanReply(&memberScan{}, 0, scanNames)
 	}
 	s, bad := parseMemberScan(args)
 	if bad != nil {
 		return *bad
 	}
-	next := s.walk(func(position uint64, n int, f func(m scored)) uint64 {
-		return ref.Set().Scan(position, n, func(member []byte) { f(scored{member: member}) })
+	next := s.walk(func(position uint64, n int, f func(m scannedMember)) uint64 {
+		return ref.Set().Scan(position, n, func(member []byte) { f(scannedMember{name: member}) })
 	})
-	return x.scanReply(&s, next, false)
+	return x.scanReply(&s, next, scanNames)
 }

@@ -34,7 +34,7 @@ func zsetRows() []Spec {
 		one(OpZPopMin, "ZPOPMIN", -2, fast, runZPop).write().replies().verified(verifySPop),
 		one(OpZPopMax, "ZPOPMAX", -2, fast, runZPop).write().replies().verified(verifySPop),
 		counted(OpZMPop, "ZMPOP", -4, 1, slow, runZMPop).write().replies().verified(verifyZMPop),
-		one(OpZRandMember, "ZRANDMEMBER", -2, slow, runZRandMember).read().chance().verified(verifyZRandMember),
+		one(OpZRandMember, "ZRANDMEMBER", -2, slow, runZRandMember).read().chance().verified(verifyDraw("WITHSCORES")),
 		zcombined(OpZUnion, "ZUNION", -3, 1).read(),
 		zcombined(OpZUnionStore, "ZUNIONSTORE", -4, 2).into().grows(),
 		zcombined(OpZInter, "ZINTER", -3, 1).read(),
@@ -52,8 +52,11 @@ func zcombined(op Op, name string, arity, from int) Spec {
 }
 
 // InPairs tells whether r, the reply to a command with these arguments, is one of those that RESP2 words as
-// member, score, member, score … and RESP3 as an array of pairs.
+// member, score, member, score … (field, value … of HRANDFIELD) and RESP3 as an array of pairs.
 func (s *Spec) InPairs(args [][]byte, r *Result) bool {
+	if s.Op == OpHRandField {
+		return r.Kind == KindArray && len(args) == 3 && len(r.Elems) > 0
+	}
 	if s.Categories&CatSortedSet == 0 || (s.Op == OpZPopMin || s.Op == OpZPopMax) && len(args) == 1 {
 		return false
 	}
@@ -268,14 +271,14 @@ func runZScan(x *execution, args [][]byte) Result {
 		return *bad
 	}
 	if !found {
-		return x.scanReply(&memberScan{}, 0, true)
+		return x.scanReply(&memberScan{}, 0, scanScores)
 	}
 	s, bad := parseMemberScan(args)
 	if bad != nil {
 		return *bad
 	}
-	next := s.walk(func(position uint64, n int, f func(m scored)) uint64 {
-		return ref.ZSet().Scan(position, n, func(member []byte, score float64) { f(scored{member, score}) })
+	next := s.walk(func(position uint64, n int, f func(m scannedMember)) uint64 {
+		return ref.ZSet().Scan(position, n, func(member []byte, score float64) { f(scannedMember{name: member, score: score}) })
 	})
-	return x.scanReply(&s, next, true)
+	return x.scanReply(&s, next, scanScores)
 }

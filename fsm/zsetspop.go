@@ -43,12 +43,14 @@ func runZPop(x *execution, args [][]byte) Result {
 	return x.popRanks(args[0], ref.ZSet(), count, x.spec.Op == OpZPopMax)
 }
 
-type zmpopOptions struct {
+// mpopOptions are the words behind the keys of ZMPOP and LMPOP.
+type mpopOptions struct {
 	last  bool
 	count int64
 }
 
-func parseZMPop(args [][]byte) (o zmpopOptions, text string) {
+// parseMPop reads the arguments of ZMPOP and LMPOP, which call the ends by different names.
+func parseMPop(args [][]byte, first, last string) (o mpopOptions, text string) {
 	n, ok := parseInt(args[0])
 	if !ok || n < 1 {
 		return o, TextNumKeys
@@ -58,9 +60,9 @@ func parseZMPop(args [][]byte) (o zmpopOptions, text string) {
 	}
 	rest := args[1+n:]
 	switch {
-	case EqualFold(rest[0], "MAX"):
+	case EqualFold(rest[0], last):
 		o.last = true
-	case !EqualFold(rest[0], "MIN"):
+	case !EqualFold(rest[0], first):
 		return o, TextSyntax
 	}
 	for rest = rest[1:]; len(rest) > 0; rest = rest[2:] {
@@ -76,7 +78,7 @@ func parseZMPop(args [][]byte) (o zmpopOptions, text string) {
 }
 
 func verifyZMPop(args [][]byte, _ *Limits) (Result, bool) {
-	if _, text := parseZMPop(args); text != "" {
+	if _, text := parseMPop(args, "MIN", "MAX"); text != "" {
 		return fail(text)
 	}
 	return Result{}, true
@@ -84,7 +86,7 @@ func verifyZMPop(args [][]byte, _ *Limits) (Result, bool) {
 
 // runZMPop pops from the first key that is there: such a one is never empty.
 func runZMPop(x *execution, args [][]byte) Result {
-	o, _ := parseZMPop(args)
+	o, _ := parseMPop(args, "MIN", "MAX")
 	first, end := x.spec.CountedKeys(args)
 	for i, key := range args[first:end] {
 		x.slot = x.keySlots[i]
@@ -126,19 +128,22 @@ func (x *execution) pairs(z store.ZSet, r *zrange, lo, hi int, more int64) ([]Re
 	return elems, nil
 }
 
-func verifyZRandMember(args [][]byte, _ *Limits) (Result, bool) {
-	if res, ok := verifyDrawCount(args); !ok {
-		return res, ok
-	}
-	if len(args) > 3 || len(args) == 3 && !EqualFold(args[2], "WITHSCORES") {
-		return fail(TextSyntax)
-	}
-	if len(args) == 3 {
-		if n, _ := parseInt(args[1]); n < -math.MaxInt64/2 || n > math.MaxInt64/2 {
-			return fail(TextOutOfRange)
+// verifyDraw checks the count that may stand behind the key, and the word that may stand behind that.
+func verifyDraw(with string) func([][]byte, *Limits) (Result, bool) {
+	return func(args [][]byte, _ *Limits) (Result, bool) {
+		if res, ok := verifyDrawCount(args); !ok {
+			return res, ok
 		}
+		if len(args) > 3 || len(args) == 3 && !EqualFold(args[2], with) {
+			return fail(TextSyntax)
+		}
+		if len(args) == 3 {
+			if n, _ := parseInt(args[1]); n < -math.MaxInt64/2 || n > math.MaxInt64/2 {
+				return fail(TextOutOfRange)
+			}
+		}
+		return Result{}, true
 	}
-	return Result{}, true
 }
 
 func runZRandMember(x *execution, args [][]byte) Result {

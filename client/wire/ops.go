@@ -179,7 +179,7 @@ type Command struct {
 // on top of those that FirstKey begins. 0: none.
 func (c *Command) KeysFrom() int {
 	switch c.Op {
-	case OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff, OpExec:
+	case OpLMPop, OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff, OpExec:
 		return 1
 	case OpZUnionStore, OpZInterStore, OpZDiffStore:
 		return 2
@@ -284,6 +284,13 @@ var commands = [...]Command{
 	{OpLSet, "LSET", 1, 1, 1, write},
 	{OpLRem, "LREM", 1, 1, 1, write},
 	{OpLTrim, "LTRIM", 1, 1, 1, write},
+	{OpLPushX, "LPUSHX", 1, 1, 1, write},
+	{OpRPushX, "RPUSHX", 1, 1, 1, write},
+	{OpLInsert, "LINSERT", 1, 1, 1, write},
+	{OpLPos, "LPOS", 1, 1, 1, read},
+	{OpLMove, "LMOVE", 1, 2, 1, write},
+	{OpRPopLPush, "RPOPLPUSH", 1, 2, 1, write},
+	{OpLMPop, "LMPOP", 0, 0, 0, write},
 	{OpHSet, "HSET", 1, 1, 1, write},
 	{OpHGet, "HGET", 1, 1, 1, read},
 	{OpHMGet, "HMGET", 1, 1, 1, read},
