@@ -6,7 +6,7 @@ import "github.com/kvorum/kvorum/store"
 
 func hashRows() []Spec {
 	return []Spec{
-		one(OpHSet, "HSET", -4, CatHash|CatFast, runHSet).grows().verified(verifyHSet),
+		one(OpHSet, "HSET", -4, CatHash|CatFast, runHSet).grows().verified(verifyFields("hset")),
 		one(OpHGet, "HGET", 3, CatHash|CatFast, runHGet).read(),
 		one(OpHMGet, "HMGET", -3, CatHash|CatFast, runHMGet).read(),
 		one(OpHGetAll, "HGETALL", 2, CatHash|CatSlow, runHGetAll).read(),
@@ -23,11 +23,14 @@ func (x *execution) editHash(key []byte, f func(h *store.HashEdit)) {
 	x.k.st.EditHash(x.slot, key, x.ctx.NextVersion(), f)
 }
 
-func verifyHSet(args [][]byte, _ *Limits) (Result, bool) {
-	if len(args)%2 == 0 {
-		return Error(CodeArity, "ERR wrong number of arguments for 'hset' command"), false
+// verifyFields checks that every field behind the key has a value.
+func verifyFields(name string) func([][]byte, *Limits) (Result, bool) {
+	return func(args [][]byte, _ *Limits) (Result, bool) {
+		if len(args)%2 == 0 {
+			return Errorf(CodeArity, "ERR wrong number of arguments for '%s' command", name), false
+		}
+		return Result{}, true
 	}
-	return Result{}, true
 }
 
 func runHSet(x *execution, args [][]byte) Result {

@@ -13,6 +13,9 @@ var families = map[string]func(g *source) []string{
 	"list moves": func(g *source) []string {
 		return g.pickFrom(g.listMoveCommand, g.listMoveCommand, g.listCommand, g.expireCommand)
 	},
+	"hash fields": func(g *source) []string {
+		return g.pickFrom(g.hashFieldCommand, g.hashFieldCommand, g.hashCommand, g.bulkCommand)
+	},
 	"bits": func(g *source) []string {
 		return g.pickFrom(g.bitCommand, g.bitCommand, g.bitCommand, g.stringCommand, g.expireCommand)
 	},
