@@ -95,7 +95,7 @@ func TestImport(t *testing.T) {
 	if to.m.Clock() != from.m.Clock() || to.m.Version() < from.m.Version() {
 		t.Errorf("clock %d, version %d: want %d, %d", to.m.Clock(), to.m.Version(), from.m.Clock(), from.m.Version())
 	}
-	for _, words := range []string{"GET plain", "SET plain x", "DEL plain", "SCAN 0", "MGET plain other"} {
+	for _, words := range []string{"GET plain", "SET plain x", "DEL plain", "SCAN 0", "MGET plain other", "KEYS *", "RANDOMKEY", "RENAME plain new"} {
 		if res := to.do(strings.Fields(words)...); res.Code != CodeSlotFrozen {
 			t.Errorf("%s while importing: %s", words, show(res))
 		}

@@ -16,6 +16,8 @@ func keyRows() []Spec {
 		many(OpTouch, "TOUCH", -2, 1, CatKeyspace|CatFast, runExists).read().joined(JoinSum),
 		one(OpType, "TYPE", 2, CatKeyspace|CatFast, runType).read(),
 		whole(Spec{Op: OpScan, Name: "SCAN", Arity: -2, Categories: CatKeyspace | CatSlow, Verify: verifyScan, run: runScan}.read(), JoinCursor),
+		whole(Spec{Op: OpKeys, Name: "KEYS", Arity: 2, Categories: CatKeyspace | CatSlow | CatDangerous, run: runKeys}.read(), JoinConcat),
+		whole(Spec{Op: OpRandomKey, Name: "RANDOMKEY", Arity: 1, Categories: CatKeyspace | CatSlow, run: runRandomKey}.read().chance(), JoinRandom),
 		whole(Spec{Op: OpDBSize, Name: "DBSIZE", Arity: 1, Categories: CatKeyspace | CatFast, run: runDBSize}.read(), JoinSum),
 		whole(Spec{
 			Op: OpFlushAll, Name: "FLUSHALL", Arity: -1, Categories: CatKeyspace | CatSlow | CatDangerous,

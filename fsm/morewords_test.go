@@ -19,6 +19,9 @@ var families = map[string]func(g *source) []string{
 	"bits": func(g *source) []string {
 		return g.pickFrom(g.bitCommand, g.bitCommand, g.bitCommand, g.stringCommand, g.expireCommand)
 	},
+	"key moves": func(g *source) []string {
+		return g.pickFrom(g.keyMoveCommand, g.keyMoveCommand, g.bulkCommand, g.expireCommand, g.stringCommand, g.setCommand, g.zsetCommand, g.hashCommand)
+	},
 }
 
 func (g *source) pickFrom(draw ...func() []string) []string { return draw[g.IntN(len(draw))]() }

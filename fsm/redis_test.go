@@ -43,7 +43,9 @@ func unordered(name string, r Result) Result {
 func plainly(t failer, words []string, r Result, again func(words ...string) Result) Result {
 	t.Helper()
 	name := strings.ToUpper(words[0])
-	if w, ok := ParseWhole(&r); ok && name != "SCAN" {
+	if w, ok := ParseWhole(&r); ok && name == "RANDOMKEY" {
+		return RandomOf([]Result{w.Value})
+	} else if ok && name != "SCAN" {
 		return w.Value
 	}
 	at := slices.Index([]string{"", "SCAN", "SSCAN", "ZSCAN", "HSCAN"}, name)

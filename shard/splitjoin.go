@@ -223,6 +223,8 @@ func joinValues(j fsm.Join, parts func(yield func(*fsm.Result))) fsm.Result {
 		case n == 1 || r.IsError():
 			joined = *r
 		case joined.IsError():
+		case j == fsm.JoinConcat:
+			joined.Elems = append(joined.Elems, r.Elems...)
 		case j == fsm.JoinSum:
 			joined.Int += r.Int
 		case j == fsm.JoinStats:

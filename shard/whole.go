@@ -43,7 +43,9 @@ func (k *call) whole(s *fsm.Spec, cmd *fsm.Command, reply *Reply) {
 			return
 		}
 		if res, ok := joinCovered(s.Join, parts); ok {
-			reply.Result = res
+			if reply.Result = res; s.Join == fsm.JoinConcat && fsm.ReplySize(&res) > fsm.MaxReply {
+				reply.Result = fsm.Error(fsm.CodeTooBig, fsm.TextReplyTooBig)
+			}
 			return
 		}
 		if !k.rest(maxMovePause, news) {
@@ -88,6 +90,9 @@ func joinCovered(j fsm.Join, parts []*Reply) (fsm.Result, bool) {
 	}
 	if covered != SlotCount || all.Len() != SlotCount {
 		return fsm.Result{}, false
+	}
+	if j == fsm.JoinRandom {
+		return fsm.RandomOf(values), true
 	}
 	return joinValues(j, func(yield func(*fsm.Result)) {
 		for i := range values {

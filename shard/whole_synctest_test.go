@@ -53,6 +53,14 @@ func TestWholeOverEpochChange(t *testing.T) {
 					if out[2].Err != nil || len(out[2].Result.Elems) != 2 {
 						t.Errorf("%s, turn %d: SCAN %s", n.id, i, text(out[2]))
 					}
+					named := n.do(5*time.Second, cmd(fsm.OpKeys, "*"))[0]
+					if named.Err != nil || len(named.Result.Elems) != keys {
+						t.Errorf("%s, turn %d: KEYS %.200s", n.id, i, text(named))
+					}
+					drawn := n.do(5*time.Second, cmd(fsm.OpRandomKey))[0]
+					if drawn.Err != nil || drawn.Result.Kind != fsm.KindBulk || len(drawn.Result.Str) == 0 {
+						t.Errorf("%s, turn %d: RANDOMKEY %s", n.id, i, text(drawn))
+					}
 				}
 			})
 		}

@@ -19,7 +19,6 @@ const (
 	textClientName = "ERR Client names cannot contain spaces, newlines or special characters."
 	textNoProto    = "NOPROTO unsupported protocol version"
 	textHelloAuth  = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
-	textDBIndex    = "ERR DB index is out of range"
 )
 
 func connectionCommands() []row {
@@ -79,7 +78,7 @@ func runSelect(_ context.Context, _ *session, args [][]byte) fsm.Result {
 	case !ok:
 		return fail(fsm.TextNotInteger)
 	case n != 0:
-		return fail(textDBIndex)
+		return fail(fsm.TextDBIndex)
 	}
 	return fsm.OK()
 }

@@ -20,7 +20,7 @@ func serverCommands() []row {
 	const quick = flagFast | flagLoading | flagStale
 	const admin = flagAdmin | flagNoScript
 	rows := []row{
-		commandCommand(), configCommand(), latencyCommand(), slowlogCommand(), memoryCommand(), functionCommand(),
+		commandCommand(), configCommand(), latencyCommand(), slowlogCommand(), memoryCommand(), objectCommand(), functionCommand(),
 		local("bgsave", -1, admin, runSave("Background saving started")),
 		local("debug", -2, admin|flagLoading|flagStale, runDebug),
 		local("info", -1, flagLoading|flagStale, runInfo),
@@ -142,6 +142,25 @@ func memoryCommand() row {
 			return s.do(ctx, "MEMORY", append([][]byte{[]byte("USAGE")}, args...)...)
 		}),
 	)
+}
+
+// objectCommand asks the router about a key; the table has one row for all that may be asked.
+func objectCommand() row {
+	ask := func(name string) row {
+		return local(name, 3, flagReadonly, func(ctx context.Context, s *session, args [][]byte) fsm.Result {
+			return s.do(ctx, "OBJECT", []byte(name), args[0])
+		})
+	}
+	return container(
+		"object", 0, nil,
+		ask("encoding"), ask("freq"), ask("idletime"), ask("refcount"),
+		local("help", 2, flagLoading|flagStale, help("OBJECT", []string{
+			"ENCODING <key>", "    Return the kind of internal representation used in order to store the value", "    associated with a <key>.",
+			"FREQ <key>", "    Return the access frequency index of the <key>. The returned integer is", "    proportional to the logarithm of the recent access frequency of the key.",
+			"IDLETIME <key>", "    Return the idle time of the <key>, that is the approximated number of", "    seconds elapsed since the last access to the key.",
+			"REFCOUNT <key>", "    Return the number of references of the value associated with the specified", "    <key>.",
+		})),
+	).in("generic")
 }
 
 func runMemoryStats(ctx context.Context, s *session, _ [][]byte) fsm.Result {

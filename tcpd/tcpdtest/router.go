@@ -155,6 +155,9 @@ func (r *Router) one(c *shard.Caller, cmd *fsm.Command) fsm.Result {
 		res = one[0]
 	}
 	if w, ok := fsm.ParseWhole(&res); spec.Whole && ok {
+		if spec.Join == fsm.JoinRandom {
+			return fsm.RandomOf([]fsm.Result{w.Value})
+		}
 		return w.Value
 	}
 	return res
