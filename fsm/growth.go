@@ -96,6 +96,8 @@ func (s *Spec) farthest(args [][]byte, limit int64) int64 {
 		if ops, text := parseBitField(args, longestBits); text == "" && ops.end() <= limit {
 			return ops.end()
 		}
+	case OpPFAdd, OpPFMerge:
+		return hllDenseBytes
 	}
 	return 0
 }
@@ -139,6 +141,7 @@ func (s *Spec) growth(args [][]byte) int64 {
 		n += store.CollectionOverhead + (others+1)/2*store.FieldOverhead + numberGrowth
 	case s.Categories&CatString != 0:
 		n += numberGrowth
+	case s.Categories&CatHyperLogLog != 0: // see farthest
 	default:
 		n += store.CollectionOverhead + others*store.ScoreOverhead // the dearest
 	}

@@ -19,6 +19,9 @@ var families = map[string]func(g *source) []string{
 	"bits": func(g *source) []string {
 		return g.pickFrom(g.bitCommand, g.bitCommand, g.bitCommand, g.stringCommand, g.expireCommand)
 	},
+	"hyperloglogs": func(g *source) []string {
+		return g.pickFrom(g.hllCommand, g.hllCommand, g.hllCommand, g.expireCommand, g.keyMoveCommand)
+	},
 	"key moves": func(g *source) []string {
 		return g.pickFrom(g.keyMoveCommand, g.keyMoveCommand, g.bulkCommand, g.expireCommand, g.stringCommand, g.setCommand, g.zsetCommand, g.hashCommand)
 	},

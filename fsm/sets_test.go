@@ -26,6 +26,13 @@ func TestCountedKeys(t *testing.T) {
 		{"SINTERCARD", ""},
 		{"ZRANGESTORE d s 0 1", "d s"},
 		{"SMOVE a b m", "a b"},
+		{"LMPOP 2 a b LEFT", "a b"},
+		{"LMOVE a b LEFT RIGHT", "a b"},
+		{"COPY a b REPLACE", "a b"},
+		{"BITOP AND d a b", "d a b"},
+		{"OBJECT ENCODING a", "a"},
+		{"LCS a b IDX", "a b"},
+		{"PFMERGE d a", "d a"},
 		{"SUNIONSTORE d a b", "d a b"},
 	} {
 		cmd, _ := tm.command(strings.Fields(c.words)...)
@@ -229,7 +236,14 @@ func TestInPairs(t *testing.T) {
 		"ZRANGE none 0 -1 WITHSCORES":       false,
 		"ZRANGESTORE z z 0 -1":              false,
 		"ZREVRANGEBYSCORE z 9 0 WITHSCORES": true,
+		"HRANDFIELD h 1 WITHVALUES":         true,
+		"HRANDFIELD h -5 WITHVALUES":        true,
+		"HRANDFIELD h 2":                    false,
+		"HRANDFIELD none 2 WITHVALUES":      false,
+		"HSCAN h 0":                         false,
+		"HGETALL h":                         false,
 	} {
+		tm.do("HSET", "h", "a", "1", "b", "2")
 		tm.do("ZADD", "z", "1", "a", "2", "b", "3", "c")
 		cmd, _ := tm.command(strings.Fields(words)...)
 		res := tm.do(strings.Fields(words)...)

@@ -36,6 +36,7 @@ const (
 	CatAdmin
 	CatSet
 	CatSortedSet
+	CatHyperLogLog
 )
 
 // Spec is one row of a command table. It is immutable.

@@ -147,6 +147,7 @@ func (c *command) categories() (words []string) {
 		{fsm.CatList, "list"},
 		{fsm.CatHash, "hash"},
 		{fsm.CatString, "string"},
+		{fsm.CatHyperLogLog, "hyperloglog"},
 		{fsm.CatAdmin, "admin"},
 		{fsm.CatFast, "fast"},
 		{fsm.CatSlow, "slow"},

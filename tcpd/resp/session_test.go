@@ -305,3 +305,20 @@ func TestPushesBetweenReplies(t *testing.T) {
 		}
 	}
 }
+
+// TestLaterCommands: what the edge has a part in, beside the table: subcommands, joined answers, shapes of replies.
+func TestLaterCommands(t *testing.T) {
+	b := newBench(t, nil, nil)
+	defer b.close()
+	p := b.dial()
+	defer p.close()
+	p.send(words("RANDOMKEY") + words("LMPOP", "1", "none", "LEFT") + words("HSET", "h", "f", "1") + words("OBJECT", "ENCODING", "h") + words("object", "refcount", "h") +
+		words("OBJECT", "FREQ", "none") + words("OBJECT", "BOGUS", "h") + words("OBJECT", "ENCODING") + words("RANDOMKEY") + words("KEYS", "*") +
+		words("HRANDFIELD", "h", "1", "WITHVALUES") + words("LCS", "none", "none", "IDX"))
+	p.want("$-1\r\n*-1\r\n:1\r\n$8\r\nlistpack\r\n:1\r\n$-1\r\n-ERR unknown subcommand 'BOGUS'. Try OBJECT HELP.\r\n" +
+		"-ERR wrong number of arguments for 'object|encoding' command\r\n$1\r\nh\r\n*1\r\n$1\r\nh\r\n*2\r\n$1\r\nf\r\n$1\r\n1\r\n" +
+		"*4\r\n$7\r\nmatches\r\n*0\r\n$3\r\nlen\r\n:0\r\n")
+	p.text("HELLO 3")
+	p.send(words("HRANDFIELD", "h", "1", "WITHVALUES") + words("LCS", "none", "none", "IDX"))
+	p.want("*1\r\n*2\r\n$1\r\nf\r\n$1\r\n1\r\n%2\r\n$7\r\nmatches\r\n*0\r\n$3\r\nlen\r\n:0\r\n")
+}

@@ -189,6 +189,8 @@ func groupOf(spec *fsm.Spec) string {
 		return "set"
 	case c&fsm.CatSortedSet != 0:
 		return "sorted-set"
+	case c&fsm.CatHyperLogLog != 0:
+		return "hyperloglog"
 	}
 	return "generic"
 }
