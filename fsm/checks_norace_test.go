@@ -4,4 +4,4 @@
 
 package fsm
 
-const modelChecks = "100"
+const randomChecks = "100"

@@ -4,6 +4,6 @@
 
 package fsm
 
-// modelChecks is how many logs TestModel makes, unless -rapid.checks says so: one goroutine runs them, so the race
-// detector has nothing to find, and makes them ten times as slow.
-const modelChecks = "25"
+// randomChecks is how many cases a test of random ones makes, unless -rapid.checks says so: one goroutine runs them,
+// so the race detector has nothing to find, and makes them ten times as slow.
+const randomChecks = "20"

@@ -377,6 +377,7 @@ func logSeeds() uint64 {
 // while further entries were applied, and one whose slots travel through other groups and back. All give
 // the same replies after each entry, and now and then the same digest and the same reads.
 func TestReplicasAgree(t *testing.T) {
+	t.Parallel()
 	for seed := range logSeeds() {
 		g := newLogSource(seed)
 		var rs []*replica

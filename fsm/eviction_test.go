@@ -76,8 +76,10 @@ func (c *crush) current(t *testing.T, m *Machine, vs []Victim) (n int) {
 // replica leads then; the replicas have been read differently, and one is now and then restored from its
 // snapshot. Replies and digests stay the same, nothing is refused, and memory stays near its limit.
 func TestEvictionsAgree(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"allkeys-lru", "volatile-lru", "allkeys-lfu", "volatile-lfu", "allkeys-random", "volatile-random", "volatile-ttl"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			policy, ok := ParsePolicy(name)
 			if !ok {
 				t.Fatal("unknown")

@@ -33,6 +33,7 @@ func fullEntry(from int) *Sub {
 // TestEvictionKeepsUp: evictions keep up with entries that are full of new keys, and bring memory back when
 // the limit is lowered, while such entries go on.
 func TestEvictionKeepsUp(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"allkeys-lru", "allkeys-lfu", "allkeys-random"} {
 		t.Run(name, func(t *testing.T) {
 			tm := newOwner(t)
@@ -72,6 +73,7 @@ func TestEvictionKeepsUp(t *testing.T) {
 // TestEvictionKeepsUpWithWideWrites: also when few commands make many keys, an entry of the usual length of
 // them after the other, the next one planned before the last is applied.
 func TestEvictionKeepsUpWithWideWrites(t *testing.T) {
+	t.Parallel()
 	const limit, entryBytes = 8 << 20, 256 << 10
 	tm := newOwner(t)
 	policy, _ := ParsePolicy("allkeys-lru")

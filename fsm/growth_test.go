@@ -121,6 +121,7 @@ func TestGrowthBound(t *testing.T) {
 
 // TestGrowthBoundIsNear: writes in place are not reckoned as if they were new, wherever they write.
 func TestGrowthBoundIsNear(t *testing.T) {
+	t.Parallel()
 	tm := newOwner(t)
 	policy, _ := ParsePolicy("allkeys-lru")
 	entry := func(words ...string) *Sub {

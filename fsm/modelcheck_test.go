@@ -4,7 +4,6 @@ package fsm
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -304,12 +303,6 @@ func (d *duel) everything(t *rapid.T) {
 // many, victims, settings, restores, and clocks that jump to deadlines, over them, and back. Every reply,
 // the sizes, the version counter and the next deadline are compared after every step.
 func TestModel(t *testing.T) {
-	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set(modelChecks); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = f.Value.Set(f.DefValue) }()
-	}
 	rapid.Check(t, func(t *rapid.T) {
 		d := &duel{tm: newOwner(t), m: newModel(testClock)}
 		t.Repeat(map[string]func(*rapid.T){

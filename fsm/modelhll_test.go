@@ -31,6 +31,13 @@ func (m *model) sketch(k *modelKey) (*hll, *Result) {
 	return h, nil
 }
 
+// damaged tells whether other commands made a sketch something whose registers cannot be read. Redis sees that or
+// not, as far as it reads.
+func (m *model) damaged(name string) bool {
+	k := m.keys[name]
+	return k != nil && isHLL([]byte(k.str)) && !newHLL().read([]byte(k.str))
+}
+
 func (m *model) pfadd(words []string) Result {
 	k := m.take(words[1])
 	h, bad := m.sketch(k)

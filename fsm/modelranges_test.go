@@ -195,13 +195,21 @@ func (m *model) zrange(words []string) Result {
 	return pairsResult(part, r.scores)
 }
 
-// unspecified tells whether words are about members in their order though scores differ, or about an LCS that only
-// Redis does.
+// unspecified tells whether words are about members in their order though scores differ, a sketch that is damaged, or
+// what only Redis does: a large LCS, and a database other than the first.
 func (m *model) unspecified(words []string) bool {
 	if strings.EqualFold(words[0], "LCS") && len(words) > 2 {
 		if a, b := m.keys[words[1]], m.keys[words[2]]; a != nil && b != nil && len(a.str)*len(b.str) > 4_000_000 {
 			return true
 		}
+	}
+	for i := 3; strings.EqualFold(words[0], "COPY") && i+1 < len(words); i++ {
+		if n, ok := integer(words[i+1]); ok && n > 0 && strings.EqualFold(words[i], "DB") {
+			return true
+		}
+	}
+	if strings.HasPrefix(strings.ToUpper(words[0]), "PF") && slices.ContainsFunc(words[1:], m.damaged) {
+		return true
 	}
 	for _, w := range words {
 		if strings.HasSuffix(strings.ToUpper(w), "LEX") || strings.EqualFold(w, "ZLEXCOUNT") {

@@ -72,6 +72,7 @@ var notes = map[string]string{
 	"object|refcount":     "always 1",
 	"keys":                "all groups; slots are looked at one after the other",
 	"randomkey":           "of all groups",
+	"pfadd":               "a sketch that other commands have damaged is refused whatever part of it is read",
 	"pfcount":             "keeps nothing of what it counted: a read is a read",
 	"copy":                "database `0` only",
 	"lcs":                 "the lengths of the two strings, multiplied, are 4 million at most",
