@@ -18,6 +18,9 @@ func equalFoldLower(b []byte, word string) bool {
 	return true
 }
 
+// GlobMatch is the match of patterns for names that are no keys.
+func GlobMatch(pattern, s []byte) bool { return globMatch(pattern, s) }
+
 // globMatch tells whether s matches a pattern of Redis: '*', '?', '[a-c]', '[^a]', '\x'. Its time is at
 // most the product of the lengths: after a mismatch only the last '*' is tried again.
 func globMatch(pattern, s []byte) bool {
