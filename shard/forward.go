@@ -22,6 +22,8 @@ const (
 	forwardOpen  byte = 1
 	forwardWrite byte = 2
 	forwardRead  byte = 3
+	// forwardPublish has frames of its own: BUS.md.
+	forwardPublish byte = 4
 )
 
 // errFrame: a forward frame is not what any writer makes.

@@ -110,6 +110,7 @@ type Router struct {
 	// replies is the memory of replies to callers here, serving that of replies to other nodes.
 	replies, serving replyBudget
 	forwards         forwardServer
+	bus              Bus
 	// news is closed and replaced whenever the Map or a leader changes.
 	news    atomic.Pointer[chan struct{}]
 	closing atomic.Bool
@@ -175,12 +176,16 @@ func newRouter(cfg routerConfig) *Router {
 	r.replies.init(cfg.ReplyBytes)
 	r.serving.init(cfg.ReplyBytes)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.bus.init(r)
 	news := make(chan struct{})
 	r.news.Store(&news)
 	r.routes.Store(&map[uint32]*route{})
 	r.watch.fs = make(map[uint64]func(*Map))
 	return r
 }
+
+// Bus carries published messages between the nodes.
+func (r *Router) Bus() *Bus { return &r.bus }
 
 // Table returns the table of commands.
 func (r *Router) Table() *fsm.Table { return r.cfg.Table }
@@ -276,6 +281,7 @@ func (r *Router) close() {
 		rt.lane.close()
 		rt.reads.close()
 	}
+	r.bus.close()
 	r.cancel()
 	r.tell()
 	r.work.Wait()
