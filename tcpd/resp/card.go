@@ -24,6 +24,7 @@ type card struct {
 	last        atomic.Int64 // nanoseconds behind born
 	qbuf        atomic.Int64
 	multi       atomic.Int64 // commands of a transaction, -1 outside of one
+	subs        [families]atomic.Int64
 
 	mu                    sync.Mutex
 	name, libName, libVer string
@@ -56,6 +57,11 @@ func (k *card) with(f func()) {
 	f()
 }
 
+// subscribed tells whether the session gets messages.
+func (k *card) subscribed() bool {
+	return k.subs[channels].Load()+k.subs[patterns].Load()+k.subs[shardChannels].Load() > 0
+}
+
 // kill ends the connection.
 func (k *card) kill() {
 	k.leave()
@@ -70,7 +76,7 @@ func (k *card) appendLine(b []byte) []byte {
 	for _, f := range []struct {
 		letter string
 		on     bool
-	}{{"x", multi >= 0}, {"r", k.readonly}, {"e", k.noEvict}} {
+	}{{"P", k.subscribed()}, {"x", multi >= 0}, {"r", k.readonly}, {"e", k.noEvict}} {
 		if f.on {
 			flags += f.letter
 		}
@@ -82,10 +88,11 @@ func (k *card) appendLine(b []byte) []byte {
 	}
 	age := time.Since(k.born)
 	idle := age - time.Duration(k.last.Load())
-	return fmt.Appendf(b, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d "+
+	return fmt.Appendf(b, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=0 sub=%d psub=%d ssub=%d multi=%d "+
 		"qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=%d events=r cmd=%s user=%s redir=-1 resp=%d "+
 		"lib-name=%s lib-ver=%s\n",
-		k.id, k.addr, k.laddr, k.id, k.name, int64(age.Seconds()), max(0, int64(idle.Seconds())), flags, multi,
+		k.id, k.addr, k.laddr, k.id, k.name, int64(age.Seconds()), max(0, int64(idle.Seconds())), flags,
+		k.subs[channels].Load(), k.subs[patterns].Load(), k.subs[shardChannels].Load(), multi,
 		k.qbuf.Load(), k.qbuf.Load(), cmd, k.user, k.proto, k.libName, k.libVer)
 }
 

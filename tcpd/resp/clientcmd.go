@@ -211,14 +211,16 @@ func (h *Handler) all() []*card {
 	return list
 }
 
-// clientType judges a TYPE: every connection is a normal one.
-func clientType(b []byte) (normal bool, res fsm.Result) {
+// clientType judges a TYPE: a connection is a normal one, or gets messages.
+func clientType(b []byte) (fits func(*card) bool, res fsm.Result) {
 	for _, word := range []string{"NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"} {
 		if is(b, word) {
-			return word == "NORMAL", res
+			return func(k *card) bool {
+				return word == "NORMAL" && !k.subscribed() || word == "PUBSUB" && k.subscribed()
+			}, res
 		}
 	}
-	return false, fsm.Errorf(fsm.CodeError, "ERR Unknown client type '%s'", cut(b))
+	return nil, fsm.Errorf(fsm.CodeError, "ERR Unknown client type '%s'", cut(b))
 }
 
 func runClientList(_ context.Context, s *session, args [][]byte) fsm.Result {
@@ -226,13 +228,11 @@ func runClientList(_ context.Context, s *session, args [][]byte) fsm.Result {
 	switch {
 	case len(args) == 0:
 	case is(args[0], "TYPE") && len(args) == 2:
-		normal, res := clientType(args[1])
+		fits, res := clientType(args[1])
 		if res.IsError() {
 			return res
 		}
-		if !normal {
-			list = nil
-		}
+		list = slices.DeleteFunc(list, func(k *card) bool { return !fits(k) })
 	case is(args[0], "ID") && len(args) >= 2:
 		want := make(map[uint64]bool)
 		for _, a := range args[1:] {
@@ -257,13 +257,15 @@ func runClientList(_ context.Context, s *session, args [][]byte) fsm.Result {
 type killFilter struct {
 	addr, laddr, user string
 	id                uint64
-	none, notMe       bool
+	notMe             bool
+	// fits judges by TYPE; nil takes all.
+	fits func(*card) bool
 }
 
 func (f *killFilter) matches(k *card, me bool) bool {
 	user := ""
 	k.with(func() { user = k.user })
-	return !f.none && (f.addr == "" || f.addr == k.addr) && (f.laddr == "" || f.laddr == k.laddr) &&
+	return (f.fits == nil || f.fits(k)) && (f.addr == "" || f.addr == k.addr) && (f.laddr == "" || f.laddr == k.laddr) &&
 		(f.id == 0 || f.id == k.id) && (f.user == "" || f.user == user) && !(me && f.notMe)
 }
 
@@ -281,11 +283,11 @@ func parseKill(args [][]byte) (f killFilter, res fsm.Result) {
 			}
 			f.id = uint64(n)
 		case is(args[0], "TYPE"):
-			normal, res := clientType(value)
+			fits, res := clientType(value)
 			if res.IsError() {
 				return f, res
 			}
-			f.none = f.none || !normal
+			f.fits = fits
 		case is(args[0], "ADDR"):
 			f.addr = string(value)
 		case is(args[0], "LADDR"):

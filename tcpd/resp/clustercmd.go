@@ -5,6 +5,7 @@ package resp
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -347,8 +348,13 @@ func (h *Handler) servedHere(s *session, c *command, args [][]byte) (res fsm.Res
 	if !c.arityFits(len(args) + 1) {
 		return res, true
 	}
+	return h.slotHere(s, c.spec.Keys(args), !c.spec.Write)
+}
+
+// slotHere tells the same of the slot of keys, or of shard channels. reads: nothing is written there.
+func (h *Handler) slotHere(s *session, keys iter.Seq2[int, []byte], reads bool) (res fsm.Result, here bool) {
 	slot, first := uint16(0), true
-	for _, key := range c.spec.Keys(args) {
+	for _, key := range keys {
 		at := fsm.SlotOf(key)
 		if !first && at != slot {
 			return fsm.Error(fsm.CodeCrossSlot, fsm.TextCrossSlot), false
@@ -361,7 +367,7 @@ func (h *Handler) servedHere(s *session, c *command, args [][]byte) (res fsm.Res
 	}
 	group := m.Owner(slot)
 	leader := h.cfg.Router.Leader(group)
-	if leader == h.cfg.NodeID || s.caller.Stale && !c.spec.Write && slices.Contains(m.Groups[group].Replicas, h.cfg.NodeID) {
+	if leader == h.cfg.NodeID || s.caller.Stale && reads && slices.Contains(m.Groups[group].Replicas, h.cfg.NodeID) {
 		return res, true
 	}
 	a, ok := addrIn(m, leader)

@@ -64,10 +64,14 @@ func (c *command) describe() fsm.Result {
 	var specs []fsm.Result
 	if c.spec != nil && c.spec.FirstKey > 0 {
 		first, last, step = c.spec.FirstKey, c.spec.LastKey, c.spec.KeyStep
-		specs = append(specs, c.keySpec(first, rangeSpec(first, last, step)))
+		specs = append(specs, keySpec(c.access(), first, rangeSpec(first, last, step)))
+	}
+	if c.slots != 0 {
+		first, last, step = 1, c.slots, 1
+		specs = append(specs, keySpec([]string{"not_key"}, first, rangeSpec(first, last, step)))
 	}
 	if c.spec != nil && c.spec.KeysFrom > 0 {
-		specs = append(specs, c.keySpec(c.spec.KeysFrom, fsm.Map([]fsm.Result{
+		specs = append(specs, keySpec(c.access(), c.spec.KeysFrom, fsm.Map([]fsm.Result{
 			bulk("type"), bulk("keynum"),
 			bulk("spec"), fsm.Map([]fsm.Result{bulk("keynumidx"), fsm.Int(0), bulk("firstkey"), fsm.Int(1), bulk("keystep"), fsm.Int(1)}),
 		})))
@@ -84,12 +88,16 @@ func (c *command) describe() fsm.Result {
 	})
 }
 
-// keySpec words where keys begin and how the others are found.
-func (c *command) keySpec(index int, find fsm.Result) fsm.Result {
-	flags := []string{"RO", "access"}
+// access words what is done to keys.
+func (c *command) access() []string {
 	if c.spec.Write {
-		flags = []string{"RW", "update"}
+		return []string{"RW", "update"}
 	}
+	return []string{"RO", "access"}
+}
+
+// keySpec words where keys begin and how the others are found.
+func keySpec(flags []string, index int, find fsm.Result) fsm.Result {
 	return fsm.Map([]fsm.Result{
 		bulk("flags"), set(flags),
 		bulk("begin_search"), fsm.Map([]fsm.Result{bulk("type"), bulk("index"), bulk("spec"), fsm.Map([]fsm.Result{bulk("index"), fsm.Int(int64(index))})}),
@@ -108,7 +116,7 @@ func rangeSpec(first, last, step int) fsm.Result {
 }
 
 func (c *command) flagWords() (words []string) {
-	for i, w := range []string{"write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy", "movablekeys"} {
+	for i, w := range []string{"write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy", "movablekeys", "pubsub"} {
 		if c.flags&(1<<i) != 0 {
 			words = append(words, w)
 		}
@@ -121,6 +129,9 @@ func (c *command) categories() (words []string) {
 	if c.spec == nil {
 		if c.flags&flagAdmin != 0 {
 			words = append(words, "@admin")
+		}
+		if c.flags&flagPubSub != 0 {
+			words = append(words, "@pubsub")
 		}
 		if c.flags&flagFast != 0 {
 			words = append(words, "@fast")

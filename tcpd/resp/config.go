@@ -66,6 +66,9 @@ type Config struct {
 	Table  *fsm.Table
 	// Cluster is asked by commands about the whole cluster; nil refuses them.
 	Cluster Cluster
+	// Bus carries messages to the subscribers of other nodes, and is told to bring theirs here; nil: there
+	// are no others.
+	Bus Bus
 	// NodeID is this node's id, 40 hex digits.
 	NodeID string
 	// Version is the program's version.
@@ -98,6 +101,9 @@ type Handler struct {
 	pause    pause
 	// held bounds what transactions and watched keys of all connections take.
 	held *tcpd.Budget
+	hub  hub
+	// pushed is what waits in the writers of all sessions, in bytes.
+	pushed atomic.Int64
 
 	connections, rejected, protocolErrors, pauses atomic.Uint64
 
@@ -116,6 +122,10 @@ func New(cfg Config) (*Handler, error) {
 	h := &Handler{cfg: cfg, started: time.Now(), cards: make(map[uint64]*card), held: tcpd.NewBudget(maxHeld)}
 	h.slow.init()
 	h.pause.init()
+	h.hub.init()
+	if cfg.Bus != nil {
+		cfg.Bus.Receive(h.hub.publish)
+	}
 	h.indexCommands()
 	return h, nil
 }
@@ -133,10 +143,11 @@ func Refusal() []byte { return []byte("-ERR max number of clients reached\r\n") 
 func (h *Handler) Open(c *tcpd.Conn) tcpd.Session {
 	l := h.cfg.Table.Limits()
 	s := &session{
-		h: h, c: c, w: newWriter(c), caller: shard.Caller{Protocol: "resp", Conn: c.ID},
+		h: h, c: c, w: newWriter(c, &h.pushed), caller: shard.Caller{Protocol: "resp", Conn: c.ID},
 		parser: newParser(l.MaxValue+bulkSlack, max(l.MaxCommand, l.MaxValue)+bulkSlack),
 		gone:   make(chan struct{}),
 	}
+	s.sub.w = s.w
 	s.enc.out = s.piece
 	s.hand = s.deliver
 	s.card = newCard(c, s.leave)

@@ -4,6 +4,7 @@ package resp
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/kvorum/kvorum/fsm"
@@ -27,9 +28,9 @@ func connectionCommands() []row {
 		local("auth", -2, quick|flagNoScript|flagNoAuth|flagAllowBusy, runAuth),
 		local("echo", 2, quick, func(_ context.Context, _ *session, args [][]byte) fsm.Result { return fsm.Bulk(args[0]) }),
 		local("hello", -1, quick|flagNoScript|flagNoAuth|flagAllowBusy, runHello),
-		local("ping", -1, flagFast, runPing),
-		local("quit", -1, quick|flagNoScript|flagNoAuth|flagAllowBusy, runQuit),
-		local("reset", 1, quick|flagNoScript|flagNoAuth|flagAllowBusy, runReset),
+		local("ping", -1, flagFast|flagSubscribed, runPing),
+		local("quit", -1, quick|flagNoScript|flagNoAuth|flagAllowBusy|flagSubscribed, runQuit),
+		local("reset", 1, quick|flagNoScript|flagNoAuth|flagAllowBusy|flagSubscribed, runReset),
 		local("select", 2, quick, runSelect),
 		clientCommand(),
 	}
@@ -51,7 +52,10 @@ func cut(b []byte) string { return oneLine(string(b[:min(len(b), 128)])) }
 
 func upper(s string) string { return strings.ToUpper(s) }
 
-func runPing(_ context.Context, _ *session, args [][]byte) fsm.Result {
+func runPing(_ context.Context, s *session, args [][]byte) fsm.Result {
+	if s.enc.proto == 2 && s.sub.total() > 0 && len(args) < 2 {
+		return fsm.Array([]fsm.Result{bulk("pong"), fsm.Bulk(slices.Concat(args...))})
+	}
 	switch len(args) {
 	case 0:
 		return fsm.Status("PONG")
@@ -152,7 +156,7 @@ func runHello(ctx context.Context, s *session, args [][]byte) fsm.Result {
 	if s.parser.guarded {
 		return fail(textHelloAuth)
 	}
-	s.enc.proto = proto
+	s.speak(proto)
 	s.card.with(func() {
 		s.card.proto = proto
 		if named {

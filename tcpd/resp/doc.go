@@ -17,8 +17,13 @@
 // puts it into the batch that one Router.Stream call runs. Whoever adds a state to a connection, such
 // as one in which commands are queued, adds it to session.command.
 //
+// Messages of PUBLISH reach the subscribers of this node through its hub, which pushes them to their
+// sessions, and those of other nodes through Config.Bus: at most once, and two of one connection never the
+// other way round. Nobody gets a message of a channel before it was told that it is subscribed, nor after
+// it was told that it no longer is.
+//
 // A session belongs to its connection's goroutine; what others may read of it is in its card, what they
-// may send goes through writer.push. A Handler may be used by any number of servers and goroutines.
+// may send goes through writer.push and writer.share. A Handler may be used by any number of servers and goroutines.
 //
 // The package refuses to know groups beyond their numbers and leaders, consensus and storage. One
 // function makes bytes of results (encoder.value), one makes words of delivery errors (failureText).

@@ -176,7 +176,8 @@ func infoStats(_ context.Context, s *session, b *strings.Builder) {
 		b, "total_connections_received", s.h.connections.Load(), "total_commands_processed", calls,
 		"total_net_input_bytes", net.BytesIn, "total_net_output_bytes", net.BytesOut, "rejected_connections", net.Refused,
 		"total_error_replies", failed+s.h.rejected.Load(), "unexpected_error_replies", 0, "protocol_errors", s.h.protocolErrors.Load(),
-		"pubsub_channels", 0, "pubsub_patterns", 0,
+		"pubsub_channels", s.h.hub.distinct(channels), "pubsub_patterns", s.h.hub.distinct(patterns),
+		"pubsubshard_channels", s.h.hub.distinct(shardChannels), "pubsub_dropped_messages", s.h.dropped(),
 	)
 }
 

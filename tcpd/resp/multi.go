@@ -270,34 +270,36 @@ func runExec(ctx context.Context, s *session, _ [][]byte) fsm.Result {
 
 // answerExec puts the replies of what ran together in their places, and runs the others.
 func (s *session) answerExec(ctx context.Context, queue []queued, together []fsm.Result) {
-	replies := make([]fsm.Result, len(queue))
-	shapes := make([]shape, len(queue))
+	s.executing = true
+	defer func() { s.executing = false }()
+	mute := s.muted()
+	if !mute {
+		s.enc.head('*', len(queue))
+	}
 	for i := range queue {
 		q := &queue[i]
-		args := q.args[q.words:]
+		args, sh := q.args[q.words:], shapePlain
+		var res fsm.Result
 		switch {
 		case q.together():
 			if len(together) > 0 {
-				replies[i], together = together[0], together[1:]
+				res, together = together[0], together[1:]
 			}
 		case q.bad.Kind != fsm.KindNone:
-			replies[i] = q.bad
+			res = q.bad
 		case q.c.spec != nil:
-			replies[i] = s.do(ctx, q.c.spec.Name, args...)
+			res = s.do(ctx, q.c.spec.Name, args...)
 		default:
-			replies[i] = q.c.run(ctx, s, args)
+			res = q.c.run(ctx, s, args)
 		}
 		if q.c.spec != nil {
-			shapes[i] = q.c.shapeOf(args, &replies[i])
+			sh = q.c.shapeOf(args, &res)
 		}
-		q.c.stat.ran(0, replies[i].Kind == fsm.KindError)
-	}
-	if s.muted() {
-		return
-	}
-	s.enc.head('*', len(replies))
-	for i := range replies {
-		s.enc.reply(&replies[i], shapes[i])
+		q.c.stat.ran(0, res.Kind == fsm.KindError)
+		if mute || q.c.spec == nil && res.Kind == fsm.KindNone {
+			continue // a confirmation of (un)subscribing has been said
+		}
+		s.enc.reply(&res, sh)
 	}
 	s.written()
 }

@@ -67,7 +67,7 @@ func (p *pause) left(c *command) (time.Duration, <-chan struct{}) {
 		p.on.Store(false)
 		return 0, nil
 	}
-	if p.writes && c.flags&flagWrite == 0 {
+	if p.writes && c.flags&(flagWrite|flagMayReplicate) == 0 {
 		return 0, nil
 	}
 	return d, p.moved

@@ -265,6 +265,14 @@ func splitPort(addr string) (host string, port int) {
 	return host, port
 }
 
+// dropped counts the messages that did not reach another node.
+func (h *Handler) dropped() uint64 {
+	if h.cfg.Bus == nil {
+		return 0
+	}
+	return h.cfg.Bus.Dropped()
+}
+
 // stats are the counts of the server that runs h.
 func (h *Handler) stats() tcpd.Stats {
 	if h.cfg.Server == nil {

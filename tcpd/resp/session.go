@@ -37,6 +37,9 @@ type session struct {
 	muting muting
 	asking bool
 	multi  multi
+	sub    subscriber
+	// executing: the commands of a transaction run.
+	executing bool
 	// ending: the connection ends behind the present reply.
 	ending bool
 	// holding: the session is in the middle of a reply that goes out in pieces.
@@ -131,6 +134,8 @@ func (s *session) command(ctx context.Context, args [][]byte) error {
 		return s.refuse(ctx, c, c.wrongArity())
 	case s.parser.guarded && c.flags&flagNoAuth == 0:
 		return s.refuse(ctx, c, fsm.Error(fsm.CodeError, "NOAUTH Authentication required."))
+	case s.forbidden(c):
+		return s.refuse(ctx, c, c.notSubscribed(len(args)))
 	}
 	s.card.cmd.Store(c)
 	if s.queues(c) {
@@ -177,7 +182,8 @@ func (s *session) inPlace(ctx context.Context, c *command, args [][]byte, words 
 	if s.h.slow.takes(d) {
 		s.h.slow.add(s, d, cutArgs(nil, args))
 	}
-	if s.say(res); s.enc.err != nil {
+	s.say(res)
+	if s.written(); s.enc.err != nil {
 		return s.enc.err
 	}
 	if s.ending {
@@ -291,13 +297,18 @@ func (s *session) written() {
 
 // piece writes bytes in the middle of a reply; pushes wait for its end.
 func (s *session) piece(b []byte) error {
-	if !s.holding {
-		if err := s.w.hold(); err != nil {
-			return err
-		}
-		s.holding = true
+	if s.begin(); s.enc.err != nil {
+		return s.enc.err
 	}
 	return s.c.Write(b)
+}
+
+// begin holds pushes back until written.
+func (s *session) begin() {
+	if !s.holding && s.enc.err == nil {
+		s.enc.err = s.w.hold()
+		s.holding = s.enc.err == nil
+	}
 }
 
 func (s *session) flush() error {
@@ -313,7 +324,8 @@ func (s *session) flush() error {
 
 // reset makes the session what it was when it began.
 func (s *session) reset() {
-	s.enc.proto = 2
+	s.unsubscribeAll()
+	s.speak(2)
 	s.muting, s.asking = replyAll, false
 	s.endMulti()
 	s.caller.Stale, s.caller.User = false, ""
@@ -355,6 +367,7 @@ func (s *session) Drain() { s.leave() }
 // Close forgets the session.
 func (s *session) Close() {
 	s.leave()
+	s.h.hub.leave(&s.sub)
 	s.w.close()
 	s.endMulti()
 	s.h.forget(s)

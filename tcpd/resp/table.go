@@ -29,6 +29,11 @@ const (
 	flagNoAuth
 	flagAllowBusy
 	flagMovableKeys
+	flagPubSub
+	// flagMayReplicate: a pause of writes holds it back. It and those behind it are not told.
+	flagMayReplicate
+	// flagSubscribed: it is allowed to a connection of RESP2 that has subscriptions.
+	flagSubscribed
 )
 
 // command is one row: either the router's (spec) or answered here (run), or a container of others
@@ -41,6 +46,9 @@ type command struct {
 	spec  *fsm.Spec
 	run   func(ctx context.Context, s *session, args [][]byte) fsm.Result
 	subs  map[string]*command // by upper name
+	// slots is the last argument that has a slot without being a key, counted as Redis does; the first is 1.
+	// 0: there are none.
+	slots int
 	stat  stat
 	// nullArray: see nullArrays.
 	nullArray, nullArrayCounted bool
@@ -86,7 +94,7 @@ func (h *Handler) indexCommands() {
 	if spec, ok := h.cfg.Table.Lookup([]byte("FLUSHALL")); ok {
 		h.commands["FLUSHDB"] = routed("FLUSHDB", spec)
 	}
-	for _, c := range slices.Concat(connectionCommands(), multiCommands(), serverCommands(), clusterCommands()) {
+	for _, c := range slices.Concat(connectionCommands(), multiCommands(), pubsubCommands(), serverCommands(), clusterCommands()) {
 		if c.needs != "" && h.commands[c.needs] == nil {
 			continue
 		}

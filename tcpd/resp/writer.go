@@ -5,73 +5,130 @@ package resp
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kvorum/kvorum/tcpd"
 )
 
-// maxPushes is how many bytes of pushes may wait for a peer that does not read; beyond it the
-// connection ends.
-const maxPushes = 8 << 20
+// Limits of pushes, in bytes.
+const (
+	// maxPushes may wait for a peer that does not read, or one larger frame; beyond it the connection
+	// ends.
+	maxPushes = 8 << 20
+	// maxAllPushes may wait for all peers of a node; beyond it those end for which more than fewPushes
+	// would wait.
+	maxAllPushes = 256 << 20
+	fewPushes    = 64 << 10
+	// pushChunk is the size up to which small frames are gathered; larger ones are queued as they are.
+	pushChunk = 16 << 10
+)
 
 // errPushes ends a connection whose peer does not read what is pushed to it.
 var errPushes = errors.New("resp: peer does not read its pushes")
 
 // writer lets pushes of other goroutines go between the replies of the session. Nobody holds the mutex
-// across a write.
+// across a write. A push goes ahead of the replies that the session writes later.
 type writer struct {
 	c  *tcpd.Conn
 	wg sync.WaitGroup // goroutines that write pushes
+	// all counts what waits for all peers of the node.
+	all *atomic.Int64
 
 	mu   sync.Mutex
 	free sync.Cond // busy became false
-	// busy: some goroutine is in c.Write, or between the pieces of one reply; it writes what is queued
-	// before it lets go.
-	busy   bool
+	// busy: some goroutine is in c.Write, or between the pieces of one reply.
+	busy bool
+	// wanted: the session waits for busy to end; whoever writes pushes lets it go ahead.
+	wanted bool
 	closed bool // no goroutine starts any more
-	queue  []byte
+	// queue waits, queued bytes of it. own: the last of it is the writer's and has room.
+	queue  [][]byte
+	queued int
+	own    bool
 	flying int // bytes of pushes that are being written
 	err    error
 }
 
-func newWriter(c *tcpd.Conn) *writer {
-	w := &writer{c: c}
+func newWriter(c *tcpd.Conn, all *atomic.Int64) *writer {
+	w := &writer{c: c, all: all}
 	w.free.L = &w.mu
 	return w
 }
 
-// hold makes the session the only one that writes, until release. After an error there is nothing to
-// release.
+// hold makes the session the only one that writes, until release, and writes what was pushed before.
+// After an error there is nothing to release.
 func (w *writer) hold() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.wanted = true
 	for w.busy && w.err == nil {
 		w.free.Wait()
 	}
-	if w.err != nil {
-		return w.err
+	w.wanted = false
+	err, pushed := w.err, len(w.queue) > 0
+	w.busy = w.busy || err == nil
+	w.mu.Unlock()
+	if err == nil && pushed {
+		if err = w.drain(); err != nil {
+			return w.release(err)
+		}
 	}
-	w.busy = true
-	return nil
+	return err
 }
 
-// release writes what was pushed meanwhile and lets others write. err is that of the pieces before.
-func (w *writer) release(err error) error {
-	for {
-		w.mu.Lock()
-		if w.err == nil {
-			w.err = err
+// drain writes what waits now. It is called by whom busy is about.
+func (w *writer) drain() error {
+	w.mu.Lock()
+	batch, size, err := w.queue, w.queued, w.err
+	w.queue, w.queued, w.own, w.flying = nil, 0, false, size
+	w.mu.Unlock()
+	for _, b := range batch {
+		if err != nil {
+			break
 		}
-		b := w.queue
-		w.queue, w.flying = nil, len(b)
-		if w.err != nil || len(b) == 0 {
-			err = w.err
-			w.busy = false
-			w.free.Broadcast()
+		err = w.c.Write(b)
+	}
+	w.all.Add(-int64(size))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying = 0
+	if w.err == nil {
+		w.err = err
+	}
+	return w.err
+}
+
+// release lets others write: a goroutine takes over what was pushed meanwhile. err is that of the pieces
+// before.
+func (w *writer) release(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+	if w.err == nil && len(w.queue) > 0 && !w.closed {
+		w.wg.Go(w.pushes)
+		return nil
+	}
+	w.letGoLocked()
+	return w.err
+}
+
+func (w *writer) letGoLocked() {
+	w.busy = false
+	w.free.Broadcast()
+}
+
+// pushes writes until nothing waits, or the session wants to write.
+func (w *writer) pushes() {
+	for {
+		err := w.drain() // it is kept, and ends the session's next write
+		w.mu.Lock()
+		if err != nil || w.wanted || len(w.queue) == 0 {
+			w.letGoLocked()
 			w.mu.Unlock()
-			return err
+			return
 		}
 		w.mu.Unlock()
-		err = w.c.Write(b)
 	}
 }
 
@@ -85,10 +142,15 @@ func (w *writer) write(b []byte) error {
 
 // push sends whole frames and never waits: any goroutine may call it. b is the caller's again when it
 // returns. It fails when the connection has failed, or when too much waits already, which ends it.
-func (w *writer) push(b []byte) error {
+func (w *writer) push(b []byte) error { return w.enqueue(b, false) }
+
+// share is push for bytes that never change again, so that many peers' queues may hold them.
+func (w *writer) share(b []byte) error { return w.enqueue(b, true) }
+
+func (w *writer) enqueue(b []byte, shared bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == nil && w.flying+len(w.queue)+len(b) > maxPushes {
+	if w.err == nil && !w.closed && !w.fitsLocked(len(b)) {
 		w.err = errPushes
 		w.c.Cut()
 		w.free.Broadcast()
@@ -96,12 +158,30 @@ func (w *writer) push(b []byte) error {
 	if w.err != nil || w.closed {
 		return errors.Join(w.err, errWriterClosed)
 	}
-	w.queue = append(w.queue, b...)
+	w.queued += len(b)
+	w.all.Add(int64(len(b)))
+	switch last := len(w.queue) - 1; {
+	case shared && len(b) >= pushChunk:
+		w.queue, w.own = append(w.queue, b), false
+	case w.own && len(w.queue[last])+len(b) <= pushChunk:
+		w.queue[last] = append(w.queue[last], b...)
+	default:
+		w.queue, w.own = append(w.queue, append([]byte(nil), b...)), true
+	}
 	if !w.busy {
 		w.busy = true
-		w.wg.Go(func() { _ = w.release(nil) }) // the error is kept and ends the session's next write
+		w.wg.Go(w.pushes)
 	}
 	return nil
+}
+
+// fitsLocked tells whether n more bytes may wait.
+func (w *writer) fitsLocked(n int) bool {
+	waiting := w.flying + w.queued
+	if w.all.Load() > maxAllPushes {
+		return waiting+n <= fewPushes
+	}
+	return waiting == 0 || waiting+n <= maxPushes
 }
 
 // errWriterClosed is what a push to a connection that is gone fails with.
@@ -113,4 +193,8 @@ func (w *writer) close() {
 	w.closed = true
 	w.mu.Unlock()
 	w.wg.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all.Add(-int64(w.queued))
+	w.queue, w.queued = nil, 0
 }
