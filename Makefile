@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate snapbench pressure bench-etcd bench-logs build
+.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate snapbench pressure bench-etcd bench-redis bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -62,6 +62,10 @@ pressure: build ## ten minutes of twice the memory limit, then a full cluster th
 
 bench-etcd: build ## beside etcd, five alternating runs
 	cd integration/etcdbench && $(GO) run . -bin ../../bin/kvorum $(ARGS)
+
+bench-redis: build ## beside Redis with redis-benchmark, five alternating runs
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bareredis ./integration/cmd/bareredis
+	$(GO) run ./integration/cmd/redisbench -bin bin/kvorum $(ARGS)
 
 bench-logs: ## 8 groups with wal beside 8 groups with bolt, seven alternating runs
 	$(GO) run ./integration/cmd/logbench $(ARGS)
