@@ -8,7 +8,7 @@ func Data() *Table { return DataWith(DefaultLimits()) }
 // DataWith is Data with other limits for Check. What Apply accepts does not depend on them.
 func DataWith(l Limits) *Table {
 	var rows []Spec
-	for _, part := range [][]Spec{stringRows(), bitRows(), keyRows(), keyMoveRows(), objectRows(), expireRows(), listRows(), listMoveRows(), hashRows(), hashFieldRows(), setRows(), zsetRows(), hllRows(), execRows(), kvRows(), upkeepRows()} {
+	for _, part := range [][]Spec{stringRows(), bitRows(), keyRows(), keyMoveRows(), objectRows(), expireRows(), listRows(), listMoveRows(), blockingRows(), hashRows(), hashFieldRows(), setRows(), zsetRows(), hllRows(), execRows(), kvRows(), upkeepRows()} {
 		rows = append(rows, part...)
 	}
 	for i := range rows {

@@ -171,6 +171,7 @@ var samples = map[string]string{
 	"LCS": "s t", "SUBSTR": "s 0 1", "INCRBYFLOAT": "n 0.5", "SETBIT": "s 1000 1", "GETBIT": "s 1", "BITCOUNT": "s", "BITPOS": "s 1", "BITOP": "OR new s t",
 	"BITFIELD": "s SET u8 800 1", "BITFIELD_RO": "s GET u8 0", "KEYS": "*", "RANDOMKEY": "", "COPY": "s new", "RENAME": "s new", "RENAMENX": "s new",
 	"OBJECT": "ENCODING s", "LPUSHX": "l x", "RPUSHX": "l x", "LINSERT": "l BEFORE a x", "LPOS": "l a", "LMOVE": "l l2 LEFT RIGHT", "RPOPLPUSH": "l l2",
+	"BLPOP": "l 0", "BRPOP": "none l 0", "BLMOVE": "l l2 LEFT RIGHT 0", "BRPOPLPUSH": "l l2 0", "BLMPOP": "0 1 l LEFT", "BZPOPMIN": "z 0", "BZPOPMAX": "z 0", "BZMPOP": "0 1 z MIN",
 	"LMPOP": "1 l LEFT", "HSETNX": "h new x", "HSTRLEN": "h f", "HINCRBYFLOAT": "h n 0.5", "HRANDFIELD": "h", "HSCAN": "h 0", "HMSET": "h f x",
 	"PFADD": "new a", "PFCOUNT": "none", "PFMERGE": "new none",
 	"SADD": "m x", "SREM": "m a", "SMEMBERS": "m", "SISMEMBER": "m a", "SMISMEMBER": "m a x", "SCARD": "m", "SPOP": "m", "SRANDMEMBER": "m",

@@ -24,6 +24,9 @@ func (g *source) wide() []string {
 	case 12:
 		return []string{g.pick("COPY", "COPY", "RENAME"), g.pick("set", "zset", "far", "list", "hash", "wide") + n, g.pick("set", "far", "list", "hash", "a longer name") + strconv.Itoa(g.IntN(6)), "REPLACE"}[:3+g.IntN(2)]
 	case 13:
+		if g.chance(3) {
+			return []string{"BRPOPLPUSH", "list" + n, "list" + strconv.Itoa(g.IntN(6)), "0"}
+		}
 		return []string{g.pick("RPOPLPUSH", "LMOVE"), "list" + n, "list" + strconv.Itoa(g.IntN(6)), "LEFT", "RIGHT"}[:3+2*g.IntN(2)]
 	case 14:
 		return g.pickWords([]string{"SETBIT", "far" + n, strconv.Itoa(g.IntN(800_000)), "1"}, []string{"BITFIELD", "far" + n, "SET", "u8", strconv.Itoa(g.IntN(800_000)), "1"},

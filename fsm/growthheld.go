@@ -19,7 +19,16 @@ func (s *Spec) addsFloats() bool { return s.Op == OpIncrByFloat || s.Op == OpHIn
 // moves tells whether a command gives one key what another one holds, or some of it.
 func (s *Spec) moves() bool {
 	switch s.Op {
-	case OpRename, OpRenameNX, OpLMove, OpRPopLPush:
+	case OpRename, OpRenameNX:
+		return true
+	}
+	return s.movesElement()
+}
+
+// movesElement tells whether a command moves an element of one list to another.
+func (s *Spec) movesElement() bool {
+	switch s.Op {
+	case OpLMove, OpRPopLPush, OpBLMove, OpBRPopLPush:
 		return true
 	}
 	return false
@@ -97,7 +106,7 @@ func (h *holdings) add(s *Spec, args [][]byte) {
 	more := s.growth(args)
 	if s.moves() {
 		from, to := h.of(args[0]), h.of(args[1])
-		if s.Op == OpLMove || s.Op == OpRPopLPush {
+		if s.movesElement() {
 			h.put(args[1], from+to+more)
 		} else {
 			h.put(args[1], max(from, to)+more)

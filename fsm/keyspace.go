@@ -30,6 +30,8 @@ const compactBatch = 128
 type Keyspace struct {
 	table *Table
 	st    *store.Store
+	// waiters is nil when nobody ever waits.
+	waiters Waiters
 
 	// slots is guarded, slot by slot, by the slot's lock.
 	slots [Slots]slotState
@@ -77,11 +79,13 @@ type KeyspaceConfig struct {
 	HashKey [16]byte
 	// Memory is where the keys live; nil is the Go heap.
 	Memory store.Memory
+	// Waiters hears of writes to keys that somebody may wait for; nil is nobody.
+	Waiters Waiters
 }
 
 // NewKeyspace makes an empty keyspace that owns no slot. t is a table made by Data or DataWith.
 func NewKeyspace(t *Table, c KeyspaceConfig) *Keyspace {
-	k := &Keyspace{table: t, st: store.New(store.Config{HashKey: c.HashKey, Memory: c.Memory})}
+	k := &Keyspace{table: t, waiters: c.Waiters, st: store.New(store.Config{HashKey: c.HashKey, Memory: c.Memory})}
 	k.settings.Store(defaultSettings())
 	k.whole.cover = new(Cover)
 	return k
@@ -132,6 +136,9 @@ func (k *Keyspace) Run(ctx *Ctx, cmd *Command) Result {
 	}
 	x.now = ctx.Now()
 	res := x.write(cmd)
+	if k.waiters != nil && k.waiters.Any() {
+		x.tell(k.waiters, cmd.Args)
+	}
 	for _, slot := range x.locks {
 		k.st.Unlock(slot)
 	}

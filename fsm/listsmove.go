@@ -189,10 +189,10 @@ func verifyLMove(args [][]byte, _ *Limits) (Result, bool) {
 	return Result{}, true
 }
 
-// runLMove is LMOVE and RPOPLPUSH. It first removes what is dead, since that would invalidate what was found.
+// runLMove is LMOVE and RPOPLPUSH, and one try of BLMOVE and BRPOPLPUSH. It first removes what is dead, since that would invalidate what was found.
 func runLMove(x *execution, args [][]byte) Result {
 	fromRight, toRight := true, false
-	if x.spec.Op == OpLMove {
+	if len(args) >= 4 { // LMOVE, BLMOVE
 		fromRight, _ = listEnd(args[2])
 		toRight, _ = listEnd(args[3])
 	}
@@ -258,11 +258,15 @@ func verifyLMPop(args [][]byte, _ *Limits) (Result, bool) {
 	return Result{}, true
 }
 
-// runLMPop pops from the first key that is there: such a one is never empty.
 func runLMPop(x *execution, args [][]byte) Result {
 	o, _ := parseMPop(args, "LEFT", "RIGHT")
 	first, end := x.spec.CountedKeys(args)
-	for i, key := range args[first:end] {
+	return x.popList(args[first:end], o.count, o.last)
+}
+
+// popList pops from the first of the command's keys that is there: such a one is never empty.
+func (x *execution) popList(keys [][]byte, count int64, right bool) Result {
+	for i, key := range keys {
 		x.slot = x.keySlots[i]
 		ref, found, bad := x.takeTyped(key, store.TypeList)
 		if bad != nil {
@@ -271,7 +275,7 @@ func runLMPop(x *execution, args [][]byte) Result {
 		if !found {
 			continue
 		}
-		elems, bad := x.popMany(key, ref.List(), o.count, o.last, 2*ReplyOverhead+int64(len(key)))
+		elems, bad := x.popMany(key, ref.List(), count, right, 2*ReplyOverhead+int64(len(key)))
 		if bad != nil {
 			return *bad
 		}

@@ -62,7 +62,7 @@ type modelCommand struct {
 
 func modelCommands() map[string]modelCommand {
 	all := make(map[string]modelCommand)
-	for _, part := range []map[string]modelCommand{modelStrings(), modelBits(), modelKeyspace(), modelKeyMoves(), modelLists(), modelListMoves(), modelHashes(), modelHashFields(), modelSets(), modelZSets(), modelHLLs()} {
+	for _, part := range []map[string]modelCommand{modelStrings(), modelBits(), modelKeyspace(), modelKeyMoves(), modelLists(), modelListMoves(), modelBlocking(), modelHashes(), modelHashFields(), modelSets(), modelZSets(), modelHLLs()} {
 		for name, c := range part {
 			all[name] = c
 		}

@@ -13,6 +13,9 @@ var families = map[string]func(g *source) []string{
 	"list moves": func(g *source) []string {
 		return g.pickFrom(g.listMoveCommand, g.listMoveCommand, g.listCommand, g.expireCommand)
 	},
+	"blocking": func(g *source) []string {
+		return g.pickFrom(g.blockingCommand, g.blockingCommand, g.listCommand, g.zsetCommand)
+	},
 	"hash fields": func(g *source) []string {
 		return g.pickFrom(g.hashFieldCommand, g.hashFieldCommand, g.hashCommand, g.bulkCommand)
 	},

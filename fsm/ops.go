@@ -96,6 +96,12 @@ const (
 	OpRPopLPush Op = 335
 	OpLMPop     Op = 336
 
+	OpBLPop      Op = 337
+	OpBRPop      Op = 338
+	OpBLMove     Op = 339
+	OpBRPopLPush Op = 340
+	OpBLMPop     Op = 341
+
 	OpHSet         Op = 352
 	OpHGet         Op = 353
 	OpHMGet        Op = 354
@@ -163,6 +169,9 @@ const (
 	OpZDiff            Op = 445
 	OpZDiffStore       Op = 446
 	OpZScan            Op = 447
+	OpBZPopMin         Op = 448
+	OpBZPopMax         Op = 449
+	OpBZMPop           Op = 450
 
 	OpPFAdd   Op = 480
 	OpPFCount Op = 481

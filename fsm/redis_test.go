@@ -103,7 +103,7 @@ func worded(name string, r Result) Result {
 	if r.Kind == KindDouble {
 		r = Bulk(AppendDouble(nil, r.Dbl))
 	}
-	if r.Kind == KindBulk && name[0] == 'Z' && string(r.Str) == "-0" {
+	if r.Kind == KindBulk && strings.TrimPrefix(name, "B")[0] == 'Z' && string(r.Str) == "-0" {
 		r.Str = []byte("0")
 	}
 	for i := range r.Elems {

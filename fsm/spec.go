@@ -37,6 +37,7 @@ const (
 	CatSet
 	CatSortedSet
 	CatHyperLogLog
+	CatBlocking
 )
 
 // Spec is one row of a command table. It is immutable.
@@ -63,7 +64,9 @@ type Spec struct {
 	// Whole commands concern every slot. Their result in a group is a Whole: see ParseWhole.
 	Whole      bool
 	Categories uint64
-	Since      uint32 // the cluster version that brought the command
+	// Pops is what a command that waits pops from; PopsNothing for all others. See blocking.go.
+	Pops  Pops
+	Since uint32 // the cluster version that brought the command
 
 	// Verify finds the errors that need no state, in arguments whose number fits Arity; false comes
 	// with the error. Nil: none.

@@ -181,7 +181,7 @@ func (g *source) ttl() []string {
 
 // command draws one command, its name first.
 func (g *source) command() []string {
-	families := []func() []string{g.stringCommand, g.bitCommand, g.listCommand, g.listMoveCommand, g.hashCommand, g.hashFieldCommand, g.setCommand, g.zsetCommand, g.hllCommand, g.keyCommand, g.keyMoveCommand, g.expireCommand, g.bulkCommand}
+	families := []func() []string{g.stringCommand, g.bitCommand, g.listCommand, g.listMoveCommand, g.blockingCommand, g.hashCommand, g.hashFieldCommand, g.setCommand, g.zsetCommand, g.hllCommand, g.keyCommand, g.keyMoveCommand, g.expireCommand, g.bulkCommand}
 	return g.spoiled(families[g.IntN(len(families))]())
 }
 
@@ -191,7 +191,9 @@ func (g *source) spoiled(words []string) []string {
 	case 55:
 		return words[:1+g.IntN(len(words))]
 	case 56:
-		return append(words, g.value())
+		if _, waits := modelBlocking()[words[0]]; !waits { // a number would be a timeout
+			return append(words, g.value())
+		}
 	case 57:
 		return append(words, words[len(words)-1])
 	case 58:

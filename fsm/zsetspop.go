@@ -84,11 +84,15 @@ func verifyZMPop(args [][]byte, _ *Limits) (Result, bool) {
 	return Result{}, true
 }
 
-// runZMPop pops from the first key that is there: such a one is never empty.
 func runZMPop(x *execution, args [][]byte) Result {
 	o, _ := parseMPop(args, "MIN", "MAX")
 	first, end := x.spec.CountedKeys(args)
-	for i, key := range args[first:end] {
+	return x.popZSet(args[first:end], o.count, o.last)
+}
+
+// popZSet pops from the first of the command's keys that is there: such a one is never empty.
+func (x *execution) popZSet(keys [][]byte, count int64, last bool) Result {
+	for i, key := range keys {
 		x.slot = x.keySlots[i]
 		ref, found, bad := x.takeTyped(key, store.TypeZSet)
 		if bad != nil {
@@ -98,8 +102,8 @@ func runZMPop(x *execution, args [][]byte) Result {
 			continue
 		}
 		z := ref.ZSet()
-		lo, hi := popSpan(z, o.count, o.last)
-		pairs, bad := x.pairs(z, &zrange{reverse: o.last}, lo, hi, int64(len(key)))
+		lo, hi := popSpan(z, count, last)
+		pairs, bad := x.pairs(z, &zrange{reverse: last}, lo, hi, int64(len(key)))
 		if bad != nil {
 			return *bad
 		}

@@ -84,6 +84,12 @@ const (
 	OpRPopLPush Op = 335
 	OpLMPop     Op = 336
 
+	OpBLPop      Op = 337
+	OpBRPop      Op = 338
+	OpBLMove     Op = 339
+	OpBRPopLPush Op = 340
+	OpBLMPop     Op = 341
+
 	OpHSet         Op = 352
 	OpHGet         Op = 353
 	OpHMGet        Op = 354
@@ -151,6 +157,9 @@ const (
 	OpZDiff            Op = 445
 	OpZDiffStore       Op = 446
 	OpZScan            Op = 447
+	OpBZPopMin         Op = 448
+	OpBZPopMax         Op = 449
+	OpBZMPop           Op = 450
 
 	OpPFAdd   Op = 480
 	OpPFCount Op = 481
@@ -181,7 +190,7 @@ func (c *Command) KeysFrom() int {
 	switch c.Op {
 	case OpLMPop, OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff, OpExec:
 		return 1
-	case OpZUnionStore, OpZInterStore, OpZDiffStore:
+	case OpZUnionStore, OpZInterStore, OpZDiffStore, OpBLMPop, OpBZMPop:
 		return 2
 	}
 	return 0
@@ -297,6 +306,11 @@ var commands = [...]Command{
 	{OpLMove, "LMOVE", 1, 2, 1, write},
 	{OpRPopLPush, "RPOPLPUSH", 1, 2, 1, write},
 	{OpLMPop, "LMPOP", 0, 0, 0, write},
+	{OpBLPop, "BLPOP", 1, -2, 1, write},
+	{OpBRPop, "BRPOP", 1, -2, 1, write},
+	{OpBLMove, "BLMOVE", 1, 2, 1, write},
+	{OpBRPopLPush, "BRPOPLPUSH", 1, 2, 1, write},
+	{OpBLMPop, "BLMPOP", 0, 0, 0, write},
 	{OpHSet, "HSET", 1, 1, 1, write},
 	{OpHGet, "HGET", 1, 1, 1, read},
 	{OpHMGet, "HMGET", 1, 1, 1, read},
@@ -362,6 +376,9 @@ var commands = [...]Command{
 	{OpZDiff, "ZDIFF", 0, 0, 0, read},
 	{OpZDiffStore, "ZDIFFSTORE", 1, 1, 1, write},
 	{OpZScan, "ZSCAN", 1, 1, 1, read},
+	{OpBZPopMin, "BZPOPMIN", 1, -2, 1, write},
+	{OpBZPopMax, "BZPOPMAX", 1, -2, 1, write},
+	{OpBZMPop, "BZMPOP", 0, 0, 0, write},
 	{OpPFAdd, "PFADD", 1, 1, 1, write},
 	{OpPFCount, "PFCOUNT", 1, -1, 1, read},
 	{OpPFMerge, "PFMERGE", 1, -1, 1, write},
