@@ -39,7 +39,9 @@ type Conn struct {
 	srv      *Server
 	in       input
 	keep     bool
-	armed    bool      // a read deadline is set
+	armed    bool // a read deadline is set
+	ahead    bool // Await has read bytes that no Serve call has seen
+	parking  parking
 	writeBy  time.Time // the write deadline that is set
 	draining atomic.Bool
 	drainAt  time.Time // written before draining is set
@@ -124,9 +126,12 @@ func (c *Conn) loop(ctx context.Context, s Session) error {
 		if max(need, c.in.w-c.in.r+1) > c.srv.cfg.MaxCommand {
 			return ErrCommandTooLong
 		}
-		if err := c.fill(ctx, need); err != nil {
-			return err
+		if !c.ahead {
+			if err := c.fill(ctx, need); err != nil {
+				return err
+			}
 		}
+		c.ahead = false
 		if c.in.w-c.in.r < need {
 			continue
 		}

@@ -127,3 +127,18 @@ func (in *input) leave() {
 	in.asked, in.taken = 0, 0
 	in.r, in.w = 0, copy(in.buf, tail)
 }
+
+// ahead makes room behind the unread bytes while a Session looks at them, so without moving them; false when there
+// are as many as are kept without asking the budget.
+func (in *input) ahead() bool {
+	if in.w < len(in.buf) {
+		return true
+	}
+	if len(in.buf) >= BaseBuffer {
+		return false
+	}
+	next := make([]byte, min(max(2*len(in.buf), MinBuffer), BaseBuffer))
+	copy(next, in.buf)
+	in.buf = next
+	return true
+}

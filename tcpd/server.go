@@ -116,6 +116,7 @@ func (s *Server) isClosing() bool {
 func (s *Server) admit(nc net.Conn) {
 	c := &Conn{ID: s.nextID.Add(1), nc: nc, srv: s}
 	c.in.budget = s.cfg.Budget
+	c.parking.calls = make(chan struct{}, 1)
 	s.mu.Lock()
 	closing, room := s.mu.closing, len(s.mu.conns) < s.cfg.MaxConns
 	if !closing && room {
