@@ -159,13 +159,34 @@ func (d *frame) attached() fsm.AttachedRead {
 // where they run.
 const maxReplyBytes = fsm.MaxReply + 1<<20
 
+// appendReplyHead appends what every answer begins with.
+func appendReplyHead(dst []byte, v verdict, hint raftnode.Hint) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, forwardVersion, byte(v)), hint.Term)
+	node := hint.Node[:min(len(hint.Node), math.MaxUint8)]
+	return append(append(dst, byte(len(node))), node...)
+}
+
+// replyHead takes it off the front, and returns the refusal if it is one.
+func (d *frame) replyHead() (term uint64, err error) {
+	if d.byte() != forwardVersion {
+		return 0, errFrame
+	}
+	v := verdict(d.byte())
+	hint := raftnode.Hint{Term: d.uint64()}
+	hint.Node = string(d.bytes(int(d.byte())))
+	if !d.ok() || v == answered {
+		return hint.Term, nil
+	}
+	if v > refusedTimeout || len(d.src) > 0 {
+		return 0, errFrame
+	}
+	return hint.Term, &refusal{verdict: v, hint: hint}
+}
+
 // appendForwardReply appends the answer to a request of kind: a refusal, or sub with its results.
 func appendForwardReply(dst []byte, kind byte, v verdict, hint raftnode.Hint, sub *fsm.Sub) []byte {
 	be := binary.BigEndian
-	dst = append(dst, forwardVersion, byte(v))
-	dst = be.AppendUint64(dst, hint.Term)
-	node := hint.Node[:min(len(hint.Node), math.MaxUint8)]
-	dst = append(append(dst, byte(len(node))), node...)
+	dst = appendReplyHead(dst, v, hint)
 	if v != answered {
 		return dst
 	}
@@ -221,17 +242,8 @@ func appendResults(dst []byte, results []fsm.Result, left *int, dropped *fsm.Res
 // results alias src, which the caller must own.
 func parseForwardReply(src []byte, kind byte, sub *fsm.Sub) error {
 	d := frame{src: src}
-	if d.byte() != forwardVersion {
-		return errFrame
-	}
-	v := verdict(d.byte())
-	hint := raftnode.Hint{Term: d.uint64()}
-	hint.Node = string(d.bytes(int(d.byte())))
-	if d.ok() && v != answered {
-		if v > refusedTimeout || len(d.src) > 0 {
-			return errFrame
-		}
-		return &refusal{verdict: v, hint: hint}
+	if _, err := d.replyHead(); err != nil {
+		return err
 	}
 	if kind != forwardRead {
 		sub.Status, sub.Next = fsm.SubStatus(d.byte()), d.uint64()

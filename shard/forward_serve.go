@@ -48,8 +48,13 @@ type inbound struct {
 // handleForward serves raftnode.ClassForward. It submits or refuses, and never forwards. An error
 // means that nothing is known about the frame's fate.
 func (r *Router) handleForward(ctx context.Context, from string, req []byte) ([]byte, error) {
-	if len(req) > 1 && req[1] == forwardPublish {
+	switch {
+	case len(req) > 1 && req[1] == forwardPublish:
 		return r.bus.serve(from, req), nil
+	case len(req) > 1 && req[1] == forwardWaits:
+		return r.serveWaits(from, req), nil
+	case len(req) > 1 && req[1] == forwardWake:
+		return r.serveWake(req), nil
 	}
 	q, err := parseForwardRequest(req)
 	if err != nil {

@@ -21,6 +21,9 @@ type route struct {
 	turn  atomic.Uint32
 	lane  lane
 	reads reader
+	// waits are this node's blocked clients, registry those that this node wakes while it leads.
+	waits    waits
+	registry registry
 }
 
 type localReplica struct{ localGroup }
@@ -30,6 +33,8 @@ func newRoute(r *Router, group uint32) *route {
 	rt.hint.Store(&raftnode.Hint{})
 	rt.lane.init(rt)
 	rt.reads.init(rt)
+	rt.waits.init(rt)
+	rt.registry.init(r, group)
 	return rt
 }
 
@@ -115,6 +120,15 @@ func (rt *route) wake() {
 	leader := rt.leader()
 	rt.lane.wake(leader)
 	rt.reads.wake(leader)
+	rt.waits.led(leader)
+}
+
+// close ends what waits for the group; what runs is joined by the Router.
+func (rt *route) close() {
+	rt.lane.close()
+	rt.reads.close()
+	rt.waits.close()
+	rt.registry.close()
 }
 
 // leader is the node id of the leader as far as known.

@@ -124,7 +124,9 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 	if group == controlGroup {
 		r.machine = &groupMachine{Machine: fsm.NewMachine(controlTable(), newControlState(n.publish), opts)}
 	} else {
-		r.keyspace = fsm.NewKeyspace(n.table, fsm.KeyspaceConfig{HashKey: [16]byte(id.HashKey), Memory: n.h.Memory})
+		r.keyspace = fsm.NewKeyspace(n.table, fsm.KeyspaceConfig{
+			HashKey: [16]byte(id.HashKey), Memory: n.h.Memory, Waiters: &n.router.route(group).registry,
+		})
 		r.machine = &groupMachine{Machine: fsm.NewMachine(n.table, r.keyspace, opts)}
 	}
 	g, err := n.host.StartGroup(raftnode.GroupConfig{

@@ -111,6 +111,9 @@ type Router struct {
 	replies, serving replyBudget
 	forwards         forwardServer
 	bus              Bus
+	// waiting counts the blocked clients of this node; tickets numbers them.
+	waiting atomic.Int64
+	tickets atomic.Uint64
 	// news is closed and replaced whenever the Map or a leader changes.
 	news    atomic.Pointer[chan struct{}]
 	closing atomic.Bool
@@ -205,8 +208,7 @@ func (r *Router) route(group uint32) *route {
 	maps.Copy(routes, old)
 	rt := newRoute(r, group)
 	if r.closing.Load() {
-		rt.lane.close()
-		rt.reads.close()
+		rt.close()
 	}
 	routes[group] = rt
 	r.routes.Store(&routes)
@@ -278,8 +280,7 @@ func (r *Router) close() {
 	routes := *r.routes.Load()
 	r.mu.Unlock()
 	for _, rt := range routes {
-		rt.lane.close()
-		rt.reads.close()
+		rt.close()
 	}
 	r.bus.close()
 	r.cancel()

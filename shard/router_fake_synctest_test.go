@@ -249,10 +249,22 @@ type fakeReplica struct {
 var _ localGroup = (*fakeReplica)(nil)
 
 func newFakeRaft(w *fakeWorld, id uint32) *fakeRaft {
-	machine := fsm.NewMachine(w.table, fsm.NewKeyspace(w.table, fsm.KeyspaceConfig{}), fsm.Options{
+	r := &fakeRaft{w: w, id: id}
+	r.machine = fsm.NewMachine(w.table, fsm.NewKeyspace(w.table, fsm.KeyspaceConfig{Waiters: r}), fsm.Options{
 		Group: id, Fatal: func(err error) { w.t.Error("machine stopped:", err) },
 	})
-	return &fakeRaft{w: w, id: id, machine: machine}
+	return r
+}
+
+// Any and Touched implement fsm.Waiters for the leader's node. They are called with mu held.
+func (r *fakeRaft) Any() bool {
+	n := r.w.node(r.leader)
+	return n != nil && n.router.route(r.id).registry.Any()
+}
+
+// Touched implements fsm.Waiters.
+func (r *fakeRaft) Touched(key []byte, holds fsm.Pops, popped bool) {
+	r.w.node(r.leader).router.route(r.id).registry.Touched(key, holds, popped)
 }
 
 // run applies upkeep at once.

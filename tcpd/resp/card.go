@@ -31,6 +31,7 @@ type card struct {
 	user                  string
 	proto                 int
 	readonly, noEvict     bool
+	blocked               blocked
 }
 
 func newCard(c *tcpd.Conn, leave func()) *card {
@@ -76,7 +77,7 @@ func (k *card) appendLine(b []byte) []byte {
 	for _, f := range []struct {
 		letter string
 		on     bool
-	}{{"P", k.subscribed()}, {"x", multi >= 0}, {"r", k.readonly}, {"e", k.noEvict}} {
+	}{{"P", k.subscribed()}, {"x", multi >= 0}, {"b", k.blocked.on}, {"r", k.readonly}, {"e", k.noEvict}} {
 		if f.on {
 			flags += f.letter
 		}

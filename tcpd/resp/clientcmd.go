@@ -44,6 +44,7 @@ func clientCommand() row {
 		local("unblock", -3, admin, runClientUnblock),
 		local("unpause", 2, admin, func(_ context.Context, s *session, _ [][]byte) fsm.Result {
 			s.h.pause.end()
+			s.h.stirBlocked()
 			return fsm.OK()
 		}),
 	).in(groupClient)
@@ -64,6 +65,7 @@ var clientHelp = []string{
 	"SETINFO (LIB-NAME|LIB-VER) <value>", "    Set the name or the version of the client's library.",
 	"SETNAME <name>", "    Assign the name <name> to the current connection.",
 	"TRACKING OFF", "    Accepted: there is no tracking of keys.",
+	"UNBLOCK <clientid> [TIMEOUT|ERROR]", "    Unblock the specified blocked client of this node.",
 	"UNPAUSE", "    Stop the current client pause, resuming traffic.",
 }
 
@@ -118,17 +120,6 @@ func runClientTracking(_ context.Context, _ *session, args [][]byte) fsm.Result 
 		return fail("ERR CLIENT TRACKING is not supported: keys are not tracked for clients")
 	}
 	return syntax()
-}
-
-// runClientUnblock finds nobody that is blocked.
-func runClientUnblock(_ context.Context, _ *session, args [][]byte) fsm.Result {
-	if len(args) > 2 || len(args) == 2 && !is(args[1], "TIMEOUT") && !is(args[1], "ERROR") {
-		return fail("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-	}
-	if _, ok := parseInt(args[0]); !ok {
-		return fail(fsm.TextNotInteger)
-	}
-	return fsm.Int(0)
 }
 
 func runClientGetName(_ context.Context, s *session, _ [][]byte) fsm.Result {

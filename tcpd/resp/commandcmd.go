@@ -116,7 +116,7 @@ func rangeSpec(first, last, step int) fsm.Result {
 }
 
 func (c *command) flagWords() (words []string) {
-	for i, w := range []string{"write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy", "movablekeys", "pubsub"} {
+	for i, w := range []string{"write", "readonly", "denyoom", "admin", "noscript", "loading", "stale", "fast", "no_auth", "allow_busy", "movablekeys", "pubsub", "blocking"} {
 		if c.flags&(1<<i) != 0 {
 			words = append(words, w)
 		}
@@ -159,6 +159,7 @@ func (c *command) categories() (words []string) {
 		{fsm.CatHash, "hash"},
 		{fsm.CatString, "string"},
 		{fsm.CatHyperLogLog, "hyperloglog"},
+		{fsm.CatBlocking, "blocking"},
 		{fsm.CatAdmin, "admin"},
 		{fsm.CatFast, "fast"},
 		{fsm.CatSlow, "slow"},

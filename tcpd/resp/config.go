@@ -39,6 +39,8 @@ type Router interface {
 	// one call that concern one slot keep their order. Arguments are not kept after it returned, replies
 	// not after hand did.
 	Stream(ctx context.Context, c *shard.Caller, cmds []fsm.Command, out []shard.Reply, hand func([]shard.Reply) error) error
+	// Wait registers a blocked command; woken is called when Waiting.Ready has news.
+	Wait(w fsm.Wait, woken func()) (shard.Waiting, error)
 	// SlotMap returns the newest map, nil before the first.
 	SlotMap() *shard.Map
 	// Leader names the node that leads a group as far as known here, empty when it is not.
@@ -104,6 +106,9 @@ type Handler struct {
 	hub  hub
 	// pushed is what waits in the writers of all sessions, in bytes.
 	pushed atomic.Int64
+
+	// blocked counts the connections that wait in a command.
+	blocked atomic.Int64
 
 	connections, rejected, protocolErrors, pauses atomic.Uint64
 

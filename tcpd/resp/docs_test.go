@@ -37,7 +37,7 @@ var notes = map[string]string{
 	"client|no-evict":     "accepted: connections are not evicted",
 	"client|pause":        "commands of this node's connections",
 	"client|tracking":     "`OFF` is accepted, `ON` refused",
-	"client|unblock":      "finds nobody",
+	"client|unblock":      "connections of this node",
 	"cluster|nodes":       "every node is a master, of the slots whose groups it leads",
 	"command|docs":        "names families only",
 	"config|get":          "what exists here",

@@ -109,7 +109,7 @@ func infoClients(_ context.Context, s *session, b *strings.Builder) {
 	s.h.mu.Lock()
 	n := len(s.h.cards)
 	s.h.mu.Unlock()
-	put(b, "connected_clients", n, "cluster_connections", 0, "maxclients", s.h.cfg.MaxConns, "blocked_clients", 0, "tracking_clients", 0)
+	put(b, "connected_clients", n, "cluster_connections", 0, "maxclients", s.h.cfg.MaxConns, "blocked_clients", s.h.blocked.Load(), "tracking_clients", 0)
 }
 
 // memory is the runtime's, in bytes.

@@ -200,6 +200,9 @@ func (s *session) route(ctx context.Context, c *command, args [][]byte) error {
 		}
 		s.asking = false
 	}
+	if c.spec.Pops != fsm.PopsNothing {
+		return s.block(ctx, c, args)
+	}
 	s.batch = append(s.batch, c)
 	s.cmds = append(s.cmds, fsm.Command{Op: c.spec.Op, Args: args})
 	return nil
@@ -359,7 +362,10 @@ func (s *session) doAll(ctx context.Context, cmds []fsm.Command, f func(i int, r
 }
 
 // leave ends the connection soon, from any goroutine.
-func (s *session) leave() { s.leaving.Do(func() { close(s.gone) }) }
+func (s *session) leave() {
+	s.leaving.Do(func() { close(s.gone) })
+	s.c.Interrupt()
+}
 
 // Drain ends what waits; the connection itself is ended by the server.
 func (s *session) Drain() { s.leave() }

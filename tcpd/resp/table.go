@@ -30,6 +30,7 @@ const (
 	flagAllowBusy
 	flagMovableKeys
 	flagPubSub
+	flagBlocking
 	// flagMayReplicate: a pause of writes holds it back. It and those behind it are not told.
 	flagMayReplicate
 	// flagSubscribed: it is allowed to a connection of RESP2 that has subscriptions.
@@ -121,6 +122,9 @@ func routed(name string, spec *fsm.Spec) *command {
 	}
 	if spec.KeysFrom > 0 {
 		c.flags |= flagMovableKeys
+	}
+	if spec.Pops != fsm.PopsNothing {
+		c.flags |= flagBlocking | flagNoScript
 	}
 	return c
 }

@@ -39,6 +39,7 @@ type Router struct {
 	Applied atomic.Int64
 
 	table *fsm.Table
+	waits waits
 	m     atomic.Pointer[shard.Map]
 	mu    struct {
 		sync.Mutex
@@ -56,7 +57,7 @@ func New(nodes ...string) *Router {
 	r := &Router{table: fsm.Data()}
 	r.mu.clock = Start
 	r.mu.watch = make(map[int]func(*shard.Map))
-	keys := fsm.NewKeyspace(r.table, fsm.KeyspaceConfig{HashKey: [16]byte{1}})
+	keys := fsm.NewKeyspace(r.table, fsm.KeyspaceConfig{HashKey: [16]byte{1}, Waiters: &r.waits})
 	r.mu.machine = fsm.NewMachine(r.table, keys, fsm.Options{Cluster: "test", Group: 1})
 	slots := make([]uint16, fsm.Slots)
 	for i := range slots {

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kvorum/kvorum/fsm"
+	"pgregory.net/rapid"
+)
+
+// client is a blocked client as a session would be one.
+type client struct {
+	n     *fakeNode
+	cmd   fsm.Command
+	spec  *fsm.Spec
+	wait  Waiting
+	woken chan struct{}
+	tries int
+}
+
+// park registers a client that waits for keys on node n.
+func (w *fakeWorld) park(n int, op fsm.Op, args ...string) *client {
+	c := &client{n: w.nodes[n], cmd: cmd(op, args...), spec: w.table.Spec(op), woken: make(chan struct{}, 1)}
+	wait, _ := c.spec.WaitOf(c.cmd.Args)
+	var err error
+	c.wait, err = c.n.router.Wait(wait, func() {
+		select {
+		case c.woken <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		w.t.Error(err)
+	}
+	return c
+}
+
+// pop waits for a reply that is not null, or until the context ends. What it got counts even when it is unknown: got is
+// empty then.
+func (c *client) pop(ctx context.Context) (got string, ok bool) {
+	defer c.wait.End()
+	for {
+		select {
+		case <-c.woken:
+		case <-ctx.Done():
+			return "", false
+		}
+		key, ready, err := c.wait.Ready()
+		if err != nil {
+			return "", false
+		}
+		if !ready {
+			continue
+		}
+		c.tries++
+		try := c.cmd
+		if key >= 0 {
+			try = c.spec.TryOf(c.cmd.Args, key)
+		}
+		r := c.n.do(0, try)[0]
+		switch {
+		case r.Err != nil && !NotApplied(r.Err):
+			return "", true
+		case r.Err == nil && r.Result.Kind != fsm.KindNull && r.Result.Code != fsm.CodeWrongType:
+			return text(r), true
+		}
+		c.wait.Again()
+	}
+}
+
+// TestWaitersInOrder: clients of several nodes are served in the order in which they came, one element each, by pushes
+// of one and of many elements, and by whatever else makes a list or a sorted set.
+func TestWaitersInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld(t, 1, 3, 1, nil)
+		defer w.close()
+		w.delay = 2 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var mu sync.Mutex
+		var served []int
+		var all sync.WaitGroup
+		park := func(i int, op fsm.Op, args ...string) {
+			c := w.park(i%3, op, args...)
+			time.Sleep(20 * time.Millisecond)
+			all.Go(func() {
+				got, ok := c.pop(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				if !ok || !strings.HasSuffix(got, fmt.Sprint(" v", i, "]")) {
+					t.Errorf("client %d got %q", i, got)
+				}
+				served = append(served, i)
+			})
+		}
+		for i := range 6 {
+			park(i, fsm.OpBLPop, "other", "q", "0")
+		}
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "v0"))
+		w.nodes[1].do(time.Second, cmd(fsm.OpRPush, "q", "v1", "v2"))
+		time.Sleep(time.Second)
+		w.nodes[2].do(time.Second, cmd(fsm.OpSet, "q", "not a list"))
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "aside", "v3", "v4", "v5"), cmd(fsm.OpDel, "q"))
+		time.Sleep(time.Second)
+		w.nodes[0].do(time.Second, cmd(fsm.OpRename, "aside", "q"))
+		all.Wait()
+		if !slices.IsSorted(served) || len(served) != 6 {
+			t.Errorf("served %v", served)
+		}
+		z := w.park(1, fsm.OpBZMPop, "0", "2", "none", "z", "MIN")
+		w.nodes[0].do(time.Second, cmd(fsm.OpZAdd, "z", "7", "v"))
+		if got, ok := z.pop(ctx); !ok || got != "[z [[v ]]]" {
+			t.Errorf("of a sorted set: %q", got)
+		}
+	})
+}
+
+// TestWaitersAreForgotten: nothing is left of clients that went, of nodes that fell silent, and of a cluster that is
+// closed.
+func TestWaitersAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld(t, 1, 2, 1, func(_, n int) bool { return n == 0 })
+		defer w.close()
+		g := &w.nodes[0].router.route(1).registry
+		var clients []*client
+		for i := range 10 {
+			clients = append(clients, w.park(i%2, fsm.OpBLPop, fmt.Sprint("k", i%3), fmt.Sprint("k", i%3), "l", "0"))
+		}
+		time.Sleep(100 * time.Millisecond)
+		if g.n.Load() != 10 {
+			t.Errorf("%d tickets, want 10", g.n.Load())
+		}
+		for _, c := range clients[:5] {
+			c.wait.End()
+		}
+		time.Sleep(100 * time.Millisecond)
+		if g.n.Load() != 5 {
+			t.Errorf("%d tickets, want 5", g.n.Load())
+		}
+		w.mu.Lock()
+		w.cut["n1"] = true
+		w.mu.Unlock()
+		time.Sleep(waitLife + time.Second)
+		if g.n.Load() != 2 {
+			t.Errorf("%d tickets, want the 2 of this node", g.n.Load())
+		}
+		w.calm()
+		time.Sleep(5 * time.Second)
+		if g.n.Load() != 5 {
+			t.Errorf("%d tickets after healing, want 5", g.n.Load())
+		}
+		for _, c := range clients[5:] {
+			c.wait.End()
+		}
+		time.Sleep(waitLife + time.Second)
+		g.mu.Lock()
+		if len(g.mu.tickets)+len(g.mu.lines)+len(g.mu.out) != 0 || g.mu.bytes != 0 || len(g.mu.edges) != 0 {
+			t.Errorf("left: %d tickets, %d lines, %d out, %d bytes, %d edges", len(g.mu.tickets), len(g.mu.lines), len(g.mu.out), g.mu.bytes, len(g.mu.edges))
+		}
+		g.mu.Unlock()
+		if n := w.nodes[0].router.Waiting() + w.nodes[1].router.Waiting(); n != 0 {
+			t.Errorf("%d wait", n)
+		}
+	})
+}
+
+// TestSilentWaiterIsPassed: a client that is woken and does nothing holds up those behind it for wakeSilence, and is
+// asked again.
+func TestSilentWaiterIsPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld(t, 1, 2, 1, nil)
+		defer w.close()
+		silent := w.park(1, fsm.OpBLPop, "q", "0")
+		time.Sleep(50 * time.Millisecond)
+		second := w.park(0, fsm.OpBLPop, "q", "0")
+		time.Sleep(50 * time.Millisecond)
+		start := time.Now()
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "a"))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if got, ok := second.pop(ctx); !ok || got != "[q a]" || time.Since(start) > wakeSilence+2*sweepEvery {
+			t.Errorf("the second got %q after %v", got, time.Since(start))
+		}
+		time.Sleep(3 * time.Second)
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "b"))
+		if got, ok := silent.pop(ctx); !ok || got != "[q b]" {
+			t.Errorf("the first got %q", got)
+		}
+	})
+}
+
+// waitRun plays blocked clients and pushes under faults.
+type waitRun struct {
+	w  *fakeWorld
+	mu sync.Mutex
+	// got counts what clients popped, by element; unknown counts pops and pushes of which nobody knows.
+	got     map[string]int
+	pushed  map[string]bool
+	unknown int
+	// late: pushes and pops that were not answered in time.
+	waiting sync.WaitGroup
+}
+
+// TestWaitersUnderFaults: under cuts, losses and changes of leader no element is popped twice or from nowhere; after
+// healing every element that is left finds a client that waits.
+func TestWaitersUnderFaults(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		synctest.Test(t, func(t *testing.T) { playWaits(t, seed) })
+		if t.Failed() {
+			rt.Fatalf("seed %d", seed)
+		}
+	})
+}
+
+func playWaits(t *testing.T, seed uint64) {
+	const elements, clients = 40, 6
+	w := newFakeWorld(t, seed, 3+int(seed%2), 2, func(_, node int) bool { return node < 3 })
+	defer w.close()
+	p := &waitRun{w: w, got: make(map[string]int), pushed: make(map[string]bool)}
+	w.loss.Store(int32(w.dice(15)))
+	w.doubled.Store(int32(w.dice(10)))
+	w.delay = time.Duration(1+w.dice(20)) * time.Millisecond
+	keys := []string{keyOf(1, 1), keyOf(2, 2)}
+	ctx, cancel := context.WithCancel(t.Context())
+	stop := make(chan struct{})
+	var faults sync.WaitGroup
+	faults.Go(func() { (&faultRun{w: w, seed: seed}).disturb(stop) })
+	for i := range clients {
+		p.waiting.Go(func() {
+			for ctx.Err() == nil {
+				c := w.park((i+w.dice(2))%len(w.nodes), fsm.OpBLPop, keys[i%2], "0")
+				p.popped(c.pop(ctx))
+			}
+		})
+	}
+	for i := range elements {
+		p.push(keys[i%2], fmt.Sprint("e", i))
+		time.Sleep(time.Duration(w.dice(200)) * time.Millisecond)
+	}
+	close(stop)
+	faults.Wait()
+	w.calm()
+	for _, raft := range w.rafts {
+		raft.lead(raft.replicas[w.dice(len(raft.replicas))].node.id)
+	}
+	time.Sleep(15 * time.Second)
+	for _, key := range keys {
+		p.push(key, "last of "+key)
+	}
+	const soon = 300 * time.Millisecond // no renewal may be needed
+	time.Sleep(soon)
+	p.mu.Lock()
+	t.Logf("%d pushed, %d popped, %d unknown", len(p.pushed), len(p.got), p.unknown)
+	for e := range p.pushed {
+		if p.got[e] == 0 && p.unknown == 0 {
+			t.Errorf("seed %d: nobody got %s", seed, e)
+		}
+	}
+	for e, n := range p.got {
+		if n > 1 {
+			t.Errorf("seed %d: %s was popped %d times", seed, e, n)
+		}
+	}
+	p.mu.Unlock()
+	for _, key := range keys {
+		if r := w.nodes[0].do(time.Second, cmd(fsm.OpLLen, key))[0]; r.Err != nil || r.Result.Int != 0 {
+			t.Errorf("seed %d: %s is left although clients wait: %s", seed, key, text(r))
+		}
+	}
+	cancel()
+	p.waiting.Wait()
+}
+
+func (p *waitRun) popped(got string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ok && got == "" {
+		p.unknown++
+	} else if ok {
+		_, e, _ := strings.Cut(strings.Trim(got, "[]"), " ")
+		p.got[e]++
+	}
+}
+
+func (p *waitRun) push(key, e string) {
+	r := p.w.nodes[p.w.dice(len(p.w.nodes))].do(0, cmd(fsm.OpRPush, key, e))[0]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Err == nil {
+		p.pushed[e] = true
+	} else if !NotApplied(r.Err) {
+		p.unknown++
+	}
+}
