@@ -40,7 +40,7 @@ sim: ## N virtual-time seeds from SEED
 	$(GO) test ./integration/sim -count=1 -timeout 4h -run TestSeeds -seed $(SEED) -runs $(N)
 
 planted: ## every planted bug must be caught
-	$(GO) test -tags planted ./integration/sim -count=1 -timeout 2h -run TestPlanted -v
+	$(GO) test -tags planted ./integration/sim ./shard -count=1 -timeout 2h -run TestPlanted -v
 
 powercuts: ## cut the power of both log stores: in memory, and of an ext4 on a loop device (root)
 	$(GO) test ./raftnode/logstore -count=1 -run 'PowerCuts' -v

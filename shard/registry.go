@@ -161,26 +161,14 @@ func (r *Router) serveWaits(from string, req []byte) []byte {
 		return waitsReply(refusedNotLeader, local.Leader())
 	}
 	g := &r.route(q.group).registry
-	if planted("wait-late") {
-		g.look(local, linesNamed(q.entries))
-	}
 	unknown, full, lines, ok := g.take(from, &q)
 	if !ok {
 		return waitsReply(refusedOrder, raftnode.Hint{})
 	}
-	if !planted("wait-late") {
+	if !planted("wait-blind") {
 		g.look(local, lines)
 	}
 	return waitsReply(answered, local.Leader(), unknown, full)
-}
-
-func linesNamed(entries []waitEntry) (keys []string) {
-	for i := range entries {
-		for _, key := range entries[i].keys {
-			keys = append(keys, string(key))
-		}
-	}
-	return keys
 }
 
 // take brings the registry up to date. unknown tickets must be told with their keys, full ones have no room; look is

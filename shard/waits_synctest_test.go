@@ -205,7 +205,6 @@ type waitRun struct {
 	got     map[string]int
 	pushed  map[string]bool
 	unknown int
-	// late: pushes and pops that were not answered in time.
 	waiting sync.WaitGroup
 }
 
@@ -214,14 +213,19 @@ type waitRun struct {
 func TestWaitersUnderFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
-		synctest.Test(t, func(t *testing.T) { playWaits(t, seed) })
+		synctest.Test(t, func(t *testing.T) {
+			for _, fault := range playWaits(t, seed) {
+				t.Error(fault)
+			}
+		})
 		if t.Failed() {
 			rt.Fatalf("seed %d", seed)
 		}
 	})
 }
 
-func playWaits(t *testing.T, seed uint64) {
+// playWaits gives what went wrong.
+func playWaits(t *testing.T, seed uint64) (faults []string) {
 	const elements, clients = 40, 6
 	w := newFakeWorld(t, seed, 3+int(seed%2), 2, func(_, node int) bool { return node < 3 })
 	defer w.close()
@@ -231,9 +235,11 @@ func playWaits(t *testing.T, seed uint64) {
 	w.delay = time.Duration(1+w.dice(20)) * time.Millisecond
 	keys := []string{keyOf(1, 1), keyOf(2, 2)}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer p.waiting.Wait()
+	defer cancel()
 	stop := make(chan struct{})
-	var faults sync.WaitGroup
-	faults.Go(func() { (&faultRun{w: w, seed: seed}).disturb(stop) })
+	var nemesis sync.WaitGroup
+	nemesis.Go(func() { (&faultRun{w: w, seed: seed}).disturb(stop) })
 	for i := range clients {
 		p.waiting.Go(func() {
 			for ctx.Err() == nil {
@@ -247,7 +253,7 @@ func playWaits(t *testing.T, seed uint64) {
 		time.Sleep(time.Duration(w.dice(200)) * time.Millisecond)
 	}
 	close(stop)
-	faults.Wait()
+	nemesis.Wait()
 	w.calm()
 	for _, raft := range w.rafts {
 		raft.lead(raft.replicas[w.dice(len(raft.replicas))].node.id)
@@ -258,26 +264,40 @@ func playWaits(t *testing.T, seed uint64) {
 	}
 	const soon = 300 * time.Millisecond // no renewal may be needed
 	time.Sleep(soon)
+	faults = p.check(keys)
+	cancel()
+	p.waiting.Wait()
+	for i, key := range keys { // what comes between a client's try and its wait
+		p.push(key, "between")
+		late, cancel := context.WithTimeout(t.Context(), soon)
+		if got, ok := w.park(i, fsm.OpBLPop, key, "0").pop(late); !ok {
+			faults = append(faults, fmt.Sprintf("a client waits for %s, which was there before it: %s", key, got))
+		}
+		cancel()
+	}
+	return faults
+}
+
+// check is for when all is well again.
+func (p *waitRun) check(keys []string) (faults []string) {
 	p.mu.Lock()
-	t.Logf("%d pushed, %d popped, %d unknown", len(p.pushed), len(p.got), p.unknown)
+	defer p.mu.Unlock()
 	for e := range p.pushed {
 		if p.got[e] == 0 && p.unknown == 0 {
-			t.Errorf("seed %d: nobody got %s", seed, e)
+			faults = append(faults, "nobody got "+e)
 		}
 	}
 	for e, n := range p.got {
 		if n > 1 {
-			t.Errorf("seed %d: %s was popped %d times", seed, e, n)
+			faults = append(faults, fmt.Sprintf("%s was popped %d times", e, n))
 		}
 	}
-	p.mu.Unlock()
 	for _, key := range keys {
-		if r := w.nodes[0].do(time.Second, cmd(fsm.OpLLen, key))[0]; r.Err != nil || r.Result.Int != 0 {
-			t.Errorf("seed %d: %s is left although clients wait: %s", seed, key, text(r))
+		if r := p.w.nodes[0].do(time.Second, cmd(fsm.OpLLen, key))[0]; r.Err != nil || r.Result.Int != 0 {
+			faults = append(faults, fmt.Sprintf("clients wait for %s, where %s elements are left", key, text(r)))
 		}
 	}
-	cancel()
-	p.waiting.Wait()
+	return faults
 }
 
 func (p *waitRun) popped(got string, ok bool) {

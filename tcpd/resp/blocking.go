@@ -47,8 +47,7 @@ func (s *session) block(ctx context.Context, c *command, args [][]byte) error {
 	}
 	wait, err := s.h.cfg.Router.Wait(w, s.c.Interrupt)
 	if err != nil {
-		b.answer(fsm.Error(fsm.CodeError, failureText(err)))
-		return s.enc.err
+		return b.answer(fsm.Error(fsm.CodeError, failureText(err)))
 	}
 	b.wait = wait
 	s.card.block(true)
@@ -81,8 +80,8 @@ func (b *blocking) park(ctx context.Context) error {
 			return tcpd.ErrEnd
 		default:
 		}
-		until, err := b.step(ctx)
-		if err != nil || until.Equal(answeredAlready()) {
+		until, done, err := b.step(ctx)
+		if done || err != nil {
 			return err
 		}
 		if err := s.c.Await(until); err != nil {
@@ -91,34 +90,32 @@ func (b *blocking) park(ctx context.Context) error {
 	}
 }
 
-// answeredAlready is the time that step returns when there is nothing to wait for.
-func answeredAlready() time.Time { return time.Unix(0, 0) }
-
-// step does what there is to do now, and gives the time until which to wait for more.
-func (b *blocking) step(ctx context.Context) (until time.Time, err error) {
+// step does what there is to do now. Unless that answers the command, it gives the time until which to wait for more,
+// zero for none.
+func (b *blocking) step(ctx context.Context) (until time.Time, done bool, err error) {
 	s := b.s
 	for {
 		if unblock, fails := s.card.unblocked(); unblock {
-			b.unblock(fails)
-			return answeredAlready(), s.enc.err
+			return until, true, b.unblock(fails)
 		}
-		if d, _ := s.h.pause.left(b.c); d > 0 {
-			return b.sooner(time.Now().Add(d)), nil // CLIENT UNPAUSE interrupts
+		pause, _ := s.h.pause.left(b.c) // CLIENT UNPAUSE interrupts
+		var key int
+		ready := false
+		if pause <= 0 {
+			key, ready, err = b.wait.Ready()
 		}
-		key, ready, err := b.wait.Ready()
 		switch {
 		case err != nil:
-			b.answer(fsm.Error(fsm.CodeError, failureText(err)))
-			return answeredAlready(), s.enc.err
+			return until, true, b.answer(fsm.Error(fsm.CodeError, failureText(err)))
 		case !ready && b.over():
-			b.unblock(false)
-			return answeredAlready(), s.enc.err
+			return until, true, b.unblock(false)
+		case pause > 0:
+			return b.sooner(time.Now().Add(pause)), false, nil
 		case !ready:
-			return b.until, nil
+			return b.until, false, nil
 		}
-		done, err := b.try(ctx, key)
-		if done || err != nil {
-			return answeredAlready(), err
+		if done, err := b.try(ctx, key); done || err != nil {
+			return until, true, err
 		}
 		b.wait.Again()
 	}
@@ -152,8 +149,7 @@ func (b *blocking) try(ctx context.Context, key int) (done bool, err error) {
 			return nil
 		}
 		done = true
-		b.answer(outcome(&replies[0]))
-		return s.enc.err
+		return b.answer(outcome(&replies[0]))
 	})
 	return done, err
 }
@@ -175,16 +171,15 @@ func (b *blocking) vain(r *shard.Reply, first bool) bool {
 }
 
 // unblock answers without an element.
-func (b *blocking) unblock(fails bool) {
+func (b *blocking) unblock(fails bool) error {
 	if fails {
-		b.answer(fsm.Error(fsm.CodeError, textUnblocked))
-		return
+		return b.answer(fsm.Error(fsm.CodeError, textUnblocked))
 	}
-	b.answer(fsm.Null())
+	return b.answer(fsm.Null())
 }
 
-// answer ends the command. Nothing is a null array, also where a transaction says null.
-func (b *blocking) answer(res fsm.Result) {
+// answer ends the command; the error is the connection's. Nothing is a null array, also where a transaction says null.
+func (b *blocking) answer(res fsm.Result) error {
 	b.c.stat.ran(b.spent, res.IsError())
 	b.s.h.latency.note(&b.s.h.cfg, b.spent)
 	if b.s.h.slow.takes(b.spent) {
@@ -195,6 +190,7 @@ func (b *blocking) answer(res fsm.Result) {
 		sh = shapeNullArray
 	}
 	b.s.answer(&res, sh)
+	return b.s.enc.err
 }
 
 // block notes that the session waits, or does no longer.

@@ -161,6 +161,10 @@ func TestClientUnblock(t *testing.T) {
 		}
 		q.do("CLIENT UNBLOCK 1 x", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n")
 		q.do("CLIENT UNBLOCK x", "-ERR value is not an integer or out of range\r\n")
+		p.blockedAt("BLPOP l 5")
+		q.do("CLIENT PAUSE 60000 WRITE", "+OK\r\n")
+		p.want(nullArray) // its time runs on
+		q.do("CLIENT UNPAUSE", "+OK\r\n")
 		for _, unpause := range []bool{true, false} {
 			p.blockedAt("BLPOP l 0")
 			q.do("CLIENT PAUSE 60000 WRITE", "+OK\r\n")
