@@ -45,7 +45,8 @@ func startRedis(t *testing.T) *redisServer {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	cmd := exec.CommandContext(context.Background(), path, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--daemonize", "no")
+	// Timeouts of blocked clients are looked at as often as the server's timer rings.
+	cmd := exec.CommandContext(context.Background(), path, "--hz", "500", "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--daemonize", "no")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
