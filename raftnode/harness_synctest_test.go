@@ -174,10 +174,13 @@ func (n *testNode) close() {
 }
 
 // crash kills the node: only what was synced survives.
-func (n *testNode) crash() {
+func (n *testNode) crash() { n.kill()() }
+
+// kill is crash. The dead process' goroutines, which may wait for a while, are joined by bury.
+func (n *testNode) kill() (bury func()) {
 	n.dead.Store(true)
 	n.b.world.Crash(n.name)
-	_ = n.node.Close() // joins the goroutines of the dead process
+	return func() { _ = n.node.Close() }
 }
 
 // reopen starts the next life of a node that crashed or was closed, with its replica.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestPacer: a snapshot is written at the rate, and takes half of a goroutine's time at most.
+// TestPacer: a snapshot is written at the rate, and takes a part in pacerShare of a goroutine's time at most.
 func TestPacer(t *testing.T) {
 	const piece = 64 << 10
 	for _, c := range []struct {
@@ -23,8 +23,8 @@ func TestPacer(t *testing.T) {
 		unbounded bool
 	}{
 		{"by rate", 64 << 20, 100 * time.Microsecond, 1024, 990 * time.Millisecond, 1010 * time.Millisecond, false},
-		{"by work", 1 << 40, time.Millisecond, 1000, 1990 * time.Millisecond, 2010 * time.Millisecond, false},
-		{"slow disk", 64 << 20, 60 * time.Millisecond, 10, 1150 * time.Millisecond, 1250 * time.Millisecond, false},
+		{"by work", 1 << 40, time.Millisecond, 1000, (1000*pacerShare - 10) * time.Millisecond, (1000*pacerShare + 10) * time.Millisecond, false},
+		{"slow disk", 64 << 20, 60 * time.Millisecond, 10, (600*pacerShare - 50) * time.Millisecond, (600*pacerShare + 50) * time.Millisecond, false},
 		{"no bound", 0, time.Millisecond, 1000, time.Second, time.Second, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -145,10 +145,12 @@ func (b *bench) outages(nodes []*testNode, count int, strike func(heir *testNode
 		lead := b.leader()
 		undo := strike(heirOf(lead, nodes))
 		began := time.Now()
-		lead.crash()
+		var grave sync.WaitGroup
+		grave.Go(lead.kill())
 		b.leader()
 		out = append(out, time.Since(began))
 		undo()
+		grave.Wait()
 		b.sleep(time.Second)
 		for i, n := range nodes {
 			if n == lead {
