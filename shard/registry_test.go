@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"reflect"
@@ -95,7 +96,7 @@ func TestRegistryLimits(t *testing.T) {
 		{"bytes", uint64(maxTicketBytes / ticketSize([][]byte{make([]byte, 64<<10)})), 64 << 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRouter(routerConfig{Self: "n", Table: fsm.Data()})
+			r := newRouter(routerConfig{Self: "n", Table: fsm.Data(), Rand: rand.Reader})
 			defer r.close()
 			g := &r.route(1).registry
 			if full := g.tell(t, 1, 0, c.tickets, c.keyBytes); full != 0 {
@@ -121,7 +122,7 @@ func TestRegistryLimits(t *testing.T) {
 
 // TestTooManyWaits: a node has a limit of its own.
 func TestTooManyWaits(t *testing.T) {
-	r := newRouter(routerConfig{Self: "n", Table: fsm.Data()})
+	r := newRouter(routerConfig{Self: "n", Table: fsm.Data(), Rand: rand.Reader})
 	defer r.close()
 	r.setMap(&Map{Version: 1, Groups: map[uint32]GroupPlace{}})
 	r.waiting.Store(maxNodeWaits - 1)
@@ -141,7 +142,7 @@ func TestTooManyWaits(t *testing.T) {
 
 // TestTouchedCostsNothing: a write to a key that nobody waits for allocates nothing, however many wait for others.
 func TestTouchedCostsNothing(t *testing.T) {
-	r := newRouter(routerConfig{Self: "n", Table: fsm.Data()})
+	r := newRouter(routerConfig{Self: "n", Table: fsm.Data(), Rand: rand.Reader})
 	defer r.close()
 	g := &r.route(1).registry
 	g.tell(t, 1, 0, 100, 8)
