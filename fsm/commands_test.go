@@ -273,6 +273,34 @@ func TestScanStopsAtForeignSlots(t *testing.T) {
 	}
 }
 
+// TestGlobSteps: names and patterns that are made to take long do not.
+func TestGlobSteps(t *testing.T) {
+	a := strings.Repeat("a", 64<<10)
+	for name, pattern := range map[string]string{"stars": "*" + a[:20_000] + "b", "class": "*[" + strings.Repeat("b", 8<<10) + "]"} {
+		if globMatch([]byte(pattern), []byte(a)) {
+			t.Errorf("%s: it matches", name)
+		}
+		steps := 3 * globSteps
+		for range 3 {
+			if GlobMatch([]byte(pattern), []byte(a), &steps) {
+				t.Errorf("%s: it matches", name)
+			}
+		}
+		if steps > 0 || steps < -len(pattern)*3 {
+			t.Errorf("%s: %d steps are left", name, steps)
+		}
+		if GlobMatch([]byte("*"), []byte("x"), &steps) {
+			t.Errorf("%s: there are steps left", name)
+		}
+	}
+	if steps := globSteps; !GlobMatch([]byte("n[e]*"), []byte("news"), &steps) || steps < globSteps-20 {
+		t.Errorf("a sensible pattern takes %d steps", globSteps-steps)
+	}
+	if !globMatch([]byte("*"+a[:1000]+"b"), []byte(a[:1500]+"b")) {
+		t.Error("a long match is not found")
+	}
+}
+
 func TestGlobMatch(t *testing.T) {
 	for _, c := range []struct {
 		pattern, s string

@@ -19,6 +19,8 @@ const (
 	floatTop = 16384
 	// floatBottom is the exponent of the largest number that rounds to 0.
 	floatBottom = -16445
+	// floatPlaces bounds the decimal exponents of numbers in range, which are from -4951 to 4932.
+	floatPlaces = 5000
 	// floatDecimals is how many digits behind the point a result has at most.
 	floatDecimals = 17
 	// maxFloatText bounds the length of a number, in bytes.
@@ -69,6 +71,13 @@ func exactly(digits, exponent []byte, base int) *big.Float {
 	whole, fraction, _ := bytes.Cut(digits, []byte("."))
 	m, _ := new(big.Int).SetString(string(whole)+string(fraction), base)
 	e := smallExponent(exponent)
+	if base == 10 {
+		// The place of the first digit that counts, before numbers as long as the exponent are made.
+		digits := len(bytes.TrimLeft(append(bytes.Clone(whole), fraction...), "0"))
+		if first := digits - len(fraction) + e; first > floatPlaces || first < -floatPlaces {
+			return nil
+		}
+	}
 	v := new(big.Float).SetPrec(floatBits)
 	var least *big.Float
 	switch {
@@ -83,7 +92,7 @@ func exactly(digits, exponent []byte, base int) *big.Float {
 		least = exact
 	default:
 		down := power10(len(fraction) - e)
-		v.SetRat(new(big.Rat).SetFrac(m, down))
+		v.Quo(new(big.Float).SetInt(m), new(big.Float).SetInt(down))
 		least = v
 	}
 	if v.MantExp(nil) > floatTop || tooSmall(least) {

@@ -18,22 +18,43 @@ func equalFoldLower(b []byte, word string) bool {
 	return true
 }
 
-// GlobMatch is the match of patterns for names that are no keys.
-func GlobMatch(pattern, s []byte) bool { return globMatch(pattern, s) }
+// globSteps bounds the bytes of a pattern that are looked at for one name. Sensible ones take some hundreds.
+const globSteps = 1 << 20
 
-// globMatch tells whether s matches a pattern of Redis: '*', '?', '[a-c]', '[^a]', '\x'. Its time is at
-// most the product of the lengths: after a mismatch only the last '*' is tried again.
+// GlobMatch is the match of patterns for names that are no keys. It takes what it needs of steps, globSteps at most,
+// and tells that nothing matches once they are used up.
+func GlobMatch(pattern, s []byte, steps *int) bool {
+	least := max(*steps-globSteps, 0)
+	*steps -= least
+	ok := globWithin(pattern, s, steps)
+	*steps += least
+	return ok
+}
+
+// globMatch tells whether s matches a pattern of Redis: '*', '?', '[a-c]', '[^a]', '\x'. A match that takes more than
+// globSteps is none.
 func globMatch(pattern, s []byte) bool {
+	steps := globSteps
+	return globWithin(pattern, s, &steps)
+}
+
+// globWithin takes time of the product of the lengths at most: after a mismatch only the last '*' is tried again.
+func globWithin(pattern, s []byte, steps *int) bool {
 	p, i := 0, 0
 	star, mark := -1, 0
 	for i < len(s) {
+		if *steps--; *steps < 0 {
+			return false
+		}
 		if p < len(pattern) && pattern[p] == '*' {
 			star, mark = p, i
 			p++
 			continue
 		}
 		if p < len(pattern) {
-			if n, ok := globOne(pattern[p:], s[i]); ok {
+			n, ok := globOne(pattern[p:], s[i])
+			*steps -= n - 1
+			if ok {
 				p += n
 				i++
 				continue

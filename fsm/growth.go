@@ -47,6 +47,8 @@ type growth struct {
 	cmd   Command
 	total int64
 	ends  map[string]int64
+	// gone are the keys whose value another one has now.
+	gone map[string]bool
 	// combining: what some command adds depends on what keys hold.
 	combining bool
 }
@@ -62,6 +64,9 @@ func (g *growth) add() {
 	}
 	g.combining = g.combining || s.combines()
 	g.total += s.growth(g.cmd.Args)
+	if s.Op == OpRename || s.Op == OpRenameNX {
+		g.carriedOff(g.cmd.Args[0])
+	}
 	if far := s.farthest(g.cmd.Args, g.limit); far > 0 {
 		g.reach(g.cmd.Args[0], far)
 	}
@@ -106,7 +111,7 @@ func (s *Spec) farthest(args [][]byte, limit int64) int64 {
 func (g *growth) reach(key []byte, far int64) {
 	slot := store.SlotOf(key)
 	g.k.st.RLock(slot)
-	if ref, found := g.k.st.Get(slot, key, 0); found && ref.Type() == store.TypeString {
+	if ref, found := g.k.st.Get(slot, key, 0); found && !g.gone[string(key)] && ref.Type() == store.TypeString {
 		far -= int64(len(ref.Bytes()))
 	}
 	g.k.st.RUnlock(slot)
@@ -117,6 +122,16 @@ func (g *growth) reach(key []byte, far int64) {
 		g.ends = make(map[string]int64)
 	}
 	g.ends[string(key)] = far
+}
+
+// carriedOff notes that what a key holds stays, but no more there.
+func (g *growth) carriedOff(key []byte) {
+	g.total += g.ends[string(key)]
+	delete(g.ends, string(key))
+	if g.gone == nil {
+		g.gone = make(map[string]bool)
+	}
+	g.gone[string(key)] = true
 }
 
 // growth bounds the logical bytes that a command adds to any state, but for what farthest and combined reckon

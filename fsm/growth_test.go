@@ -193,3 +193,51 @@ func BenchmarkGrowthBound(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subs[0].Writes), "ns/write")
 }
+
+// TestGrowthBoundOfMoves: values that are carried off and made anew, and elements that go to and fro.
+func TestGrowthBoundOfMoves(t *testing.T) {
+	far := []string{"SETBIT", "k", "8388607", "1"}
+	var renamed, rotated, swapped [][]string
+	for i := range 20 {
+		renamed = append(renamed, []string{"RENAME", "k", "a" + strconv.Itoa(i)}, far)
+	}
+	for range 40 {
+		rotated = append(rotated, []string{"RPOPLPUSH", "q1", "q1"})
+		swapped = append(swapped, []string{"RPOPLPUSH", "q1", "q2"}, []string{"LMOVE", "q2", "q1", "LEFT", "LEFT"})
+	}
+	copied := []string{"COPY", "q1", "q3", "REPLACE"}
+	for _, c := range []struct {
+		name        string
+		first, then [][]string
+		most        int64
+	}{
+		{"renamed", [][]string{far}, renamed, 22 << 20},
+		{"renamed in one entry", nil, append([][]string{far}, renamed...), 23 << 20},
+		{"rotated", [][]string{{"RPUSH", "q1", "a", "b", "c", "d"}}, append(rotated, copied), 20_000},
+		{"swapped", [][]string{{"RPUSH", "q1", "a", "b", "c", "d"}, {"RPUSH", "q2", "e"}}, append(swapped, copied), 40_000},
+		{"pushed meanwhile", [][]string{{"RPUSH", "q1", "a"}}, [][]string{{"RPOPLPUSH", "q1", "q2"}, {"RPUSH", "q1", pad("", 5000)}, {"RPOPLPUSH", "q1", "q2"}, {"COPY", "q2", "q3"}, {"COPY", "q2", "q4"}}, 40_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tm := newOwner(t)
+			policy, _ := ParsePolicy("allkeys-lru")
+			tm.must(Limit(1<<40, policy, 0))
+			for _, words := range c.first {
+				tm.do(words...)
+			}
+			s := &Sub{}
+			for _, words := range c.then {
+				cmd, ok := tm.command(words...)
+				if !ok {
+					t.Fatalf("%q", words)
+				}
+				s.Body = AppendCommand(s.Body, &cmd)
+				s.Writes++
+			}
+			before, bound := tm.used(), tm.m.GrowthBound([]*Sub{s})
+			tm.entry(Header{}, s)
+			if grown := tm.used() - before; grown > bound || bound > c.most {
+				t.Errorf("%d bytes were added, %d were the bound, %d the most that it may be", grown, bound, c.most)
+			}
+		})
+	}
+}

@@ -37,7 +37,7 @@ func (s *Spec) movesElement() bool {
 // combined bounds what an entry's commands make of other keys. A key may hold what it holds now and what the
 // commands before add to it.
 func (k *Keyspace) combined(subs []*Sub) (total int64) {
-	h := holdings{k: k, bytes: make(map[string]int64), texts: make(map[string]bool)}
+	h := holdings{k: k, bytes: make(map[string]int64), texts: make(map[string]bool), pooled: make(map[string]bool)}
 	var cmd Command
 	for _, sub := range subs {
 		body := sub.Body
@@ -82,6 +82,9 @@ type holdings struct {
 	bytes map[string]int64
 	// texts has the keys that were written: true when that may have been any text.
 	texts map[string]bool
+	// pool bounds what the lists hold together between which elements were moved: pooled are their keys.
+	pool   int64
+	pooled map[string]bool
 }
 
 func (h *holdings) of(key []byte) int64 {
@@ -99,17 +102,33 @@ func (h *holdings) of(key []byte) int64 {
 }
 
 // put notes that a key holds at most n bytes, and any text.
-func (h *holdings) put(key []byte, n int64) { h.bytes[string(key)], h.texts[string(key)] = n, true }
+func (h *holdings) put(key []byte, n int64) {
+	if h.pooled[string(key)] {
+		h.pool += max(n-h.of(key), 0)
+	}
+	h.bytes[string(key)], h.texts[string(key)] = n, true
+}
+
+// moveElement puts both lists into the pool: moving takes nothing that was not in one of them.
+func (h *holdings) moveElement(from, to []byte, more int64) {
+	for _, key := range [][]byte{from, to} {
+		if !h.pooled[string(key)] {
+			h.pool += h.of(key)
+			h.pooled[string(key)] = true
+		}
+	}
+	h.pool += more
+	h.bytes[string(to)], h.texts[string(to)] = h.pool, true
+}
 
 // add reckons with a command that adds no more than its own bytes to the state.
 func (h *holdings) add(s *Spec, args [][]byte) {
 	more := s.growth(args)
 	if s.moves() {
-		from, to := h.of(args[0]), h.of(args[1])
 		if s.movesElement() {
-			h.put(args[1], from+to+more)
+			h.moveElement(args[0], args[1], more)
 		} else {
-			h.put(args[1], max(from, to)+more)
+			h.put(args[1], max(h.of(args[0]), h.of(args[1]))+more)
 		}
 		return
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/kvorum/kvorum/store"
 )
 
+// keysAtOnce is how many keys of a slot are visited while writers wait.
+const keysAtOnce = 64
+
 // eachKey visits the live keys of some slots, until f returns false. Each slot is looked at by itself. Frozen ones are
 // looked at, too: nothing changes in them, and the cover tells when another group has them as well.
 func (x *execution) eachKey(c *Cover, f func(key []byte, r store.Ref) bool) {
@@ -20,16 +23,20 @@ func (x *execution) eachKey(c *Cover, f func(key []byte, r store.Ref) bool) {
 		if !c.Has(slot) {
 			continue
 		}
-		x.k.st.RLock(slot)
-		now := x.ctx.Now()
-		x.k.st.Each(slot, func(key []byte, r store.Ref) bool {
-			if !r.Dead(now) {
-				x.ctx.NoteDue(r.ExpireAt())
-				more = f(key, r)
+		for position := uint64(0); more; {
+			x.k.st.RLock(slot)
+			now := x.ctx.Now()
+			position = x.k.st.Scan(slot, position, keysAtOnce, func(key []byte, r store.Ref) {
+				if more && !r.Dead(now) {
+					x.ctx.NoteDue(r.ExpireAt())
+					more = f(key, r)
+				}
+			})
+			x.k.st.RUnlock(slot)
+			if position == 0 {
+				break
 			}
-			return more
-		})
-		x.k.st.RUnlock(slot)
+		}
 	}
 }
 
