@@ -20,6 +20,9 @@ const (
 	maxAllSubscribed = 512 << 20
 	// subscriptionOverhead is what a subscription takes beside its name.
 	subscriptionOverhead = 256
+	// matchSteps bounds the work of finding the patterns that match one channel, in bytes of patterns; those behind
+	// it are taken not to. A hundred thousand sensible patterns take a few million.
+	matchSteps = 1 << 26
 )
 
 func subscriptionSize(name []byte) int { return len(name) + subscriptionOverhead }
@@ -178,8 +181,9 @@ func (h *hub) matching(channel []byte) (list [][]byte) {
 	}
 	all := h.patterns
 	h.mu.Unlock()
+	steps := matchSteps
 	for _, p := range all {
-		if fsm.GlobMatch(p, channel) {
+		if fsm.GlobMatch(p, channel, &steps) {
 			list = append(list, p)
 		}
 	}
@@ -189,11 +193,15 @@ func (h *hub) matching(channel []byte) (list [][]byte) {
 // deliver pushes one frame to each, made once for each protocol. Those whose connection takes no more
 // are not counted.
 func deliver(to map[*subscriber]struct{}, parts ...[]byte) (receivers int) {
-	var frames [2][]byte
+	var frames [2]*frame
+	size := frameSize(parts)
 	for sub := range to {
+		if !sub.w.takes(size) {
+			continue
+		}
 		f := &frames[sub.proto-2]
 		if *f == nil {
-			*f = pushFrame(sub.proto, parts)
+			*f = &frame{bytes: pushFrame(sub.proto, parts)}
 		}
 		if sub.w.share(*f) == nil {
 			receivers++
@@ -202,12 +210,18 @@ func deliver(to map[*subscriber]struct{}, parts ...[]byte) (receivers int) {
 	return receivers
 }
 
-// pushFrame makes a frame of strings.
-func pushFrame(proto int, parts [][]byte) []byte {
+// frameSize bounds the size of a frame.
+func frameSize(parts [][]byte) int {
 	size := framing
 	for _, p := range parts {
 		size += framing + len(p)
 	}
+	return size
+}
+
+// pushFrame makes a frame of strings.
+func pushFrame(proto int, parts [][]byte) []byte {
+	size := frameSize(parts)
 	kind := byte('*')
 	if proto == 3 {
 		kind = '>'

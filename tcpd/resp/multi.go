@@ -93,6 +93,9 @@ func (s *session) queues(c *command) bool {
 // queue keeps a command for EXEC.
 func (s *session) queue(ctx context.Context, c *command, args [][]byte, words int) error {
 	m := &s.multi
+	if c.row != nil {
+		c, words = c.row, 1
+	}
 	size := 0
 	for _, a := range args {
 		size += len(a)
@@ -183,7 +186,12 @@ func runWatch(ctx context.Context, s *session, args [][]byte) fsm.Result {
 		return fail(textMuchHeld)
 	}
 	m.heldMarks += int64(cost)
-	return s.remember(ctx, cmds)
+	res := s.remember(ctx, cmds)
+	if res.IsError() {
+		s.h.held.Give(int64(cost))
+		m.held, m.heldMarks = m.held-int64(cost), m.heldMarks-int64(cost)
+	}
+	return res
 }
 
 // remember asks for marks and keeps them, or none of them where one is not to be had.

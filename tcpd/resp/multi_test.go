@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/shard"
 	"github.com/kvorum/kvorum/tcpd"
 )
 
@@ -161,5 +163,44 @@ func TestMultiMemory(t *testing.T) {
 		b.h.held.Give(n)
 		p.close()
 		other.close()
+	}
+}
+
+// TestMultiSubcommands: those that are about a key run in their places, with the others.
+func TestMultiSubcommands(t *testing.T) {
+	b := newBench(t, nil, nil)
+	defer b.close()
+	p := b.dial()
+	defer p.close()
+	p.send("MULTI\r\nSET {t}k v\r\nOBJECT ENCODING {t}k\r\nobject refcount {t}k\r\nDEL {t}k\r\nEXEC\r\n")
+	p.want("+OK\r\n" + strings.Repeat(queuedLine, 4) + "*4\r\n+OK\r\n$6\r\nembstr\r\n:1\r\n:1\r\n")
+	p.do("MULTI", "+OK\r\n")
+	p.do("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command\r\n")
+	p.do("EXEC", "-"+textExecAbort+"\r\n")
+}
+
+// TestFailedWatch: a key that could not be watched holds nothing.
+func TestFailedWatch(t *testing.T) {
+	b := newBench(t, nil, nil)
+	defer b.close()
+	down := true
+	b.router.Before = func(context.Context, *shard.Caller, *fsm.Command) error {
+		if down {
+			return &shard.Error{Kind: shard.KindNoQuorum, Op: "read"}
+		}
+		return nil
+	}
+	p := b.dial()
+	defer p.close()
+	before := b.h.held.Free()
+	p.do("WATCH {t}a {t}b", "-CLUSTERDOWN not applied: read: no quorum\r\n")
+	if n := b.h.held.Free(); n != before {
+		t.Errorf("%d bytes are held", before-n)
+	}
+	down = false
+	p.do("WATCH {t}a {t}b", "+OK\r\n")
+	p.do("UNWATCH", "+OK\r\n")
+	if n := b.h.held.Free(); n != before {
+		t.Errorf("%d bytes are held in the end", before-n)
 	}
 }

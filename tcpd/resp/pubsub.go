@@ -209,9 +209,9 @@ func runPubSubChannels(f family) runFunc {
 		if len(args) > 1 {
 			return fsm.Errorf(fsm.CodeError, textPubSubUsage, map[family]string{channels: "CHANNELS", shardChannels: "SHARDCHANNELS"}[f])
 		}
-		out, size := []fsm.Result{}, 0
+		out, size, steps := []fsm.Result{}, 0, matchSteps
 		for _, name := range s.h.hub.list(f) {
-			if len(args) == 0 || fsm.GlobMatch(args[0], []byte(name)) {
+			if len(args) == 0 || fsm.GlobMatch(args[0], []byte(name), &steps) {
 				out = append(out, bulk(name))
 				size += len(name) + fsm.ReplyOverhead
 			}

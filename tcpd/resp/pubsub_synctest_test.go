@@ -3,10 +3,13 @@
 package resp
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kvorum/kvorum/tcpd"
 )
 
 // Goal: a subscriber that does not read is cut when more than maxPushes wait for it; the publisher and
@@ -84,6 +87,52 @@ func TestManySlowSubscribers(t *testing.T) {
 		if n := b.h.pushed.Load(); n != maxAllPushes+1 {
 			t.Errorf("%d bytes of pushes are counted", n-maxAllPushes-1)
 		}
+	})
+}
+
+// Goal: a message is there once for all who get it, and so it is counted: many who read lose nothing by a large one.
+func TestManyReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil, func(c *tcpd.Config) { c.MaxConns = 1000 })
+		defer b.close()
+		from, readers := b.dial(), make([]*peer, 2*maxAllPushes/(4<<20))
+		defer from.close()
+		for i := range readers {
+			readers[i] = b.dial()
+			defer readers[i].close()
+			readers[i].do("SUBSCRIBE a", confirmed("subscribe", "a", 1))
+		}
+		body := strings.Repeat("x", 4<<20)
+		go from.send(words("PUBLISH", "a", body))
+		from.want(fmt.Sprintf(":%d\r\n", len(readers)))
+		if n := b.h.pushed.Load(); n > 5<<20 {
+			t.Errorf("%d bytes of pushes are counted", n)
+		}
+		for _, p := range readers {
+			p.want(said("message", "a", body))
+			p.got = nil
+		}
+		synctest.Wait()
+		if n := b.h.pushed.Load(); n != 0 {
+			t.Errorf("%d bytes of pushes are counted in the end", n)
+		}
+	})
+}
+
+// Goal: many patterns that fit make no work for a peer that was cut.
+func TestPatternsOfOneThatIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil, nil)
+		defer b.close()
+		p, from := b.dial(), b.dial()
+		defer p.close()
+		defer from.close()
+		for i := range 200 {
+			name := fmt.Sprintf("*[a%d]", i)
+			p.do("PSUBSCRIBE "+name, confirmed("psubscribe", name, i+1))
+		}
+		go from.send(words("PUBLISH", "a", strings.Repeat("x", maxPushes)))
+		from.want(":1\r\n")
 	})
 }
 

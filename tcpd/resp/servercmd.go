@@ -138,7 +138,7 @@ func memoryCommand() row {
 		}),
 		local("purge", 2, f, func(context.Context, *session, [][]byte) fsm.Result { return fsm.OK() }),
 		local("stats", 2, f, runMemoryStats),
-		local("usage", -3, f, func(ctx context.Context, s *session, args [][]byte) fsm.Result {
+		tabled("usage", -3, f, func(ctx context.Context, s *session, args [][]byte) fsm.Result {
 			return s.do(ctx, "MEMORY", append([][]byte{[]byte("USAGE")}, args...)...)
 		}),
 	)
@@ -147,7 +147,7 @@ func memoryCommand() row {
 // objectCommand asks the router about a key; the table has one row for all that may be asked.
 func objectCommand() row {
 	ask := func(name string) row {
-		return local(name, 3, flagReadonly, func(ctx context.Context, s *session, args [][]byte) fsm.Result {
+		return tabled(name, 3, flagReadonly, func(ctx context.Context, s *session, args [][]byte) fsm.Result {
 			return s.do(ctx, "OBJECT", []byte(name), args[0])
 		})
 	}

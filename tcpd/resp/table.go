@@ -47,6 +47,9 @@ type command struct {
 	spec  *fsm.Spec
 	run   func(ctx context.Context, s *session, args [][]byte) fsm.Result
 	subs  map[string]*command // by upper name
+	// tabled: a row of the data table answers it, which has its container's name. In a transaction it is that row's.
+	tabled bool
+	row    *command
 	// slots is the last argument that has a slot without being a key, counted as Redis does; the first is 1.
 	// 0: there are none.
 	slots int
@@ -99,7 +102,13 @@ func (h *Handler) indexCommands() {
 		if c.needs != "" && h.commands[c.needs] == nil {
 			continue
 		}
-		h.commands[strings.ToUpper(c.name)] = c.command
+		name := strings.ToUpper(c.name)
+		for _, sub := range c.subs {
+			if sub.tabled {
+				sub.row = h.commands[name]
+			}
+		}
+		h.commands[name] = c.command
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.commands)) {
 		h.list = append(h.list, h.commands[name])
@@ -140,6 +149,13 @@ type runFunc = func(ctx context.Context, s *session, args [][]byte) fsm.Result
 
 func local(name string, arity int, flags traits, run runFunc) row {
 	return row{command: &command{name: name, arity: arity, flags: flags, group: groupClient, run: run}}
+}
+
+// tabled is local for a subcommand that a row of the data table answers.
+func tabled(name string, arity int, flags traits, run runFunc) row {
+	r := local(name, arity, flags, run)
+	r.tabled = true
+	return r
 }
 
 // container makes a command of subcommands. alone answers the bare name; nil makes that an error.

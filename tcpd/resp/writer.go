@@ -42,11 +42,37 @@ type writer struct {
 	wanted bool
 	closed bool // no goroutine starts any more
 	// queue waits, queued bytes of it. own: the last of it is the writer's and has room.
-	queue  [][]byte
+	queue  []pushed
 	queued int
 	own    bool
 	flying int // bytes of pushes that are being written
 	err    error
+}
+
+// pushed is bytes that wait: of the writer's own, or of a frame that others hold as well.
+type pushed struct {
+	bytes  []byte
+	shared *frame
+}
+
+// frame is bytes that never change again. Those that wait for many peers are there once, and are counted once.
+type frame struct {
+	bytes []byte
+	refs  atomic.Int32 // of queues
+}
+
+// count notes in all that p begins to wait.
+func (p *pushed) count(all *atomic.Int64) {
+	if p.shared == nil || p.shared.refs.Add(1) == 1 {
+		all.Add(int64(len(p.bytes)))
+	}
+}
+
+// uncount notes in all that p waits no more.
+func (p *pushed) uncount(all *atomic.Int64) {
+	if p.shared == nil || p.shared.refs.Add(-1) == 0 {
+		all.Add(-int64(len(p.bytes)))
+	}
 }
 
 func newWriter(c *tcpd.Conn, all *atomic.Int64) *writer {
@@ -81,13 +107,12 @@ func (w *writer) drain() error {
 	batch, size, err := w.queue, w.queued, w.err
 	w.queue, w.queued, w.own, w.flying = nil, 0, false, size
 	w.mu.Unlock()
-	for _, b := range batch {
-		if err != nil {
-			break
+	for i := range batch {
+		if err == nil {
+			err = w.c.Write(batch[i].bytes)
 		}
-		err = w.c.Write(b)
+		batch[i].uncount(w.all)
 	}
-	w.all.Add(-int64(size))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flying = 0
@@ -142,31 +167,45 @@ func (w *writer) write(b []byte) error {
 
 // push sends whole frames and never waits: any goroutine may call it. b is the caller's again when it
 // returns. It fails when the connection has failed, or when too much waits already, which ends it.
-func (w *writer) push(b []byte) error { return w.enqueue(b, false) }
+func (w *writer) push(b []byte) error { return w.enqueue(b, nil) }
 
-// share is push for bytes that never change again, so that many peers' queues may hold them.
-func (w *writer) share(b []byte) error { return w.enqueue(b, true) }
+// share is push for a frame that many peers' queues may hold.
+func (w *writer) share(f *frame) error { return w.enqueue(f.bytes, f) }
 
-func (w *writer) enqueue(b []byte, shared bool) error {
+// takes tells whether n more bytes may be pushed. If not, that fails, too, and the connection ends.
+func (w *writer) takes(n int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == nil && !w.closed && !w.fitsLocked(len(b)) {
+	return w.takesLocked(n)
+}
+
+func (w *writer) takesLocked(n int) bool {
+	if w.err == nil && !w.closed && !w.fitsLocked(n) {
 		w.err = errPushes
 		w.c.Cut()
 		w.free.Broadcast()
 	}
-	if w.err != nil || w.closed {
+	return w.err == nil && !w.closed
+}
+
+func (w *writer) enqueue(b []byte, shared *frame) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.takesLocked(len(b)) {
 		return errors.Join(w.err, errWriterClosed)
 	}
 	w.queued += len(b)
-	w.all.Add(int64(len(b)))
 	switch last := len(w.queue) - 1; {
-	case shared && len(b) >= pushChunk:
-		w.queue, w.own = append(w.queue, b), false
-	case w.own && len(w.queue[last])+len(b) <= pushChunk:
-		w.queue[last] = append(w.queue[last], b...)
+	case shared != nil && len(b) >= pushChunk:
+		p := pushed{b, shared}
+		p.count(w.all)
+		w.queue, w.own = append(w.queue, p), false
+	case w.own && len(w.queue[last].bytes)+len(b) <= pushChunk:
+		w.all.Add(int64(len(b)))
+		w.queue[last].bytes = append(w.queue[last].bytes, b...)
 	default:
-		w.queue, w.own = append(w.queue, append([]byte(nil), b...)), true
+		w.all.Add(int64(len(b)))
+		w.queue, w.own = append(w.queue, pushed{bytes: append([]byte(nil), b...)}), true
 	}
 	if !w.busy {
 		w.busy = true
@@ -195,6 +234,8 @@ func (w *writer) close() {
 	w.wg.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all.Add(-int64(w.queued))
+	for i := range w.queue {
+		w.queue[i].uncount(w.all)
+	}
 	w.queue, w.queued = nil, 0
 }
