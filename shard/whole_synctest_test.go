@@ -53,6 +53,9 @@ func TestWholeOverEpochChange(t *testing.T) {
 					if out[2].Err != nil || len(out[2].Result.Elems) != 2 {
 						t.Errorf("%s, turn %d: SCAN %s", n.id, i, text(out[2]))
 					}
+					if i%20 != 0 { // what looks at all slots takes long under the race detector
+						continue
+					}
 					named := n.do(5*time.Second, cmd(fsm.OpKeys, "*"))[0]
 					if named.Err != nil || len(named.Result.Elems) != keys {
 						t.Errorf("%s, turn %d: KEYS %.200s", n.id, i, text(named))
