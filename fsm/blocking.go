@@ -96,9 +96,10 @@ func verifyBLMove(args [][]byte, l *Limits) (Result, bool) {
 }
 
 func verifyBMPop(first, last string) func([][]byte, *Limits) (Result, bool) {
-	return func(args [][]byte, _ *Limits) (Result, bool) {
-		if _, text := parseMPop(args[1:], first, last); text != "" {
-			return fail(text)
+	pops := verifyMPop(first, last)
+	return func(args [][]byte, l *Limits) (Result, bool) {
+		if res, ok := pops(args[1:], l); !ok {
+			return res, ok
 		}
 		return verifyTimeout(args[0])
 	}

@@ -159,14 +159,21 @@ func runIncrByFloat(x *execution, args [][]byte) Result {
 	if !ok || !valid {
 		return Error(CodeError, TextNotFloat)
 	}
-	text, ok := addFloats(n, by)
+	return x.keepSum(n, by, func(text []byte) {
+		m.Version = x.ctx.NextVersion()
+		x.k.st.SetString(x.slot, args[0], text, m)
+	})
+}
+
+// keepSum answers with a sum, which keep stores if there is one.
+func (x *execution) keepSum(a, b *big.Float, keep func(text []byte)) Result {
+	text, ok := addFloats(a, b)
 	if !ok {
 		return Error(CodeError, TextFloatNaN)
 	}
 	res := x.bulk(text)
 	if res.Kind == KindBulk {
-		m.Version = x.ctx.NextVersion()
-		x.k.st.SetString(x.slot, args[0], text, m)
+		keep(text)
 	}
 	return res
 }
@@ -196,16 +203,10 @@ func runHIncrByFloat(x *execution, args [][]byte) Result {
 			}
 		}
 	}
-	text, ok := addFloats(n, by)
-	if !ok {
-		return Error(CodeError, TextFloatNaN)
-	}
-	res := x.bulk(text)
-	if res.Kind == KindBulk {
+	return x.keepSum(n, by, func(text []byte) {
 		x.editHash(args[0], func(h *store.HashEdit) { h.Set(args[1], text) })
 		x.settle(args[0], found)
-	}
-	return res
+	})
 }
 
 // longFloat tells whether a sum with the number may have more digits before the point than the number has bytes.

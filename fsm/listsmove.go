@@ -18,7 +18,7 @@ func listMoveRows() []Spec {
 		one(OpLPos, "LPOS", -3, CatList|CatSlow, runLPos).read().verified(verifyLPos),
 		two(OpLMove, "LMOVE", 5, CatList|CatSlow, runLMove).grows().replies().verified(verifyLMove),
 		two(OpRPopLPush, "RPOPLPUSH", 3, CatList|CatSlow, runLMove).grows().replies(),
-		counted(OpLMPop, "LMPOP", -4, 1, CatList|CatSlow, runLMPop).write().replies().verified(verifyLMPop),
+		counted(OpLMPop, "LMPOP", -4, 1, CatList|CatSlow, runLMPop).write().replies().verified(verifyMPop("LEFT", "RIGHT")),
 	}
 }
 
@@ -251,37 +251,37 @@ func pushEnd(l *store.ListEdit, right bool, v []byte) {
 	}
 }
 
-func verifyLMPop(args [][]byte, _ *Limits) (Result, bool) {
-	if _, text := parseMPop(args, "LEFT", "RIGHT"); text != "" {
-		return fail(text)
-	}
-	return Result{}, true
-}
-
 func runLMPop(x *execution, args [][]byte) Result {
 	o, _ := parseMPop(args, "LEFT", "RIGHT")
 	first, end := x.spec.CountedKeys(args)
 	return x.popList(args[first:end], o.count, o.last)
 }
 
-// popList pops from the first of the command's keys that is there: such a one is never empty.
-func (x *execution) popList(keys [][]byte, count int64, right bool) Result {
+// popFirst pops from the first of the command's keys that is there: such a one is never empty. pop gives what it
+// removes.
+func (x *execution) popFirst(keys [][]byte, t store.Type, pop func(key []byte, ref store.Ref) ([]Result, *Result)) Result {
 	for i, key := range keys {
 		x.slot = x.keySlots[i]
-		ref, found, bad := x.takeTyped(key, store.TypeList)
+		ref, found, bad := x.takeTyped(key, t)
 		if bad != nil {
 			return *bad
 		}
 		if !found {
 			continue
 		}
-		elems, bad := x.popMany(key, ref.List(), count, right, 2*ReplyOverhead+int64(len(key)))
+		elems, bad := pop(key, ref)
 		if bad != nil {
 			return *bad
 		}
 		return Array([]Result{Bulk(clone(key)), Array(elems)})
 	}
 	return Null()
+}
+
+func (x *execution) popList(keys [][]byte, count int64, right bool) Result {
+	return x.popFirst(keys, store.TypeList, func(key []byte, ref store.Ref) ([]Result, *Result) {
+		return x.popMany(key, ref.List(), count, right, 2*ReplyOverhead+int64(len(key)))
+	})
 }
 
 // popMany removes at most count elements from an end of a list; more is what else is in the reply.

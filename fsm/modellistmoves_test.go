@@ -162,6 +162,22 @@ func (m *model) lmove(words []string) Result {
 }
 
 func (m *model) lmpop(words []string) Result {
+	return m.popFirst(words, "list", func(name string, k *modelKey, count int64, end string) Result {
+		out := slices.Clone(k.list)
+		taken := min(count, int64(len(out)))
+		if end == "LEFT" {
+			k.list = slices.Clone(k.list[taken:])
+		} else {
+			k.list = k.list[:int64(len(out))-taken]
+			slices.Reverse(out)
+		}
+		m.changed(name, k)
+		return bulks(out[:taken])
+	})
+}
+
+// popFirst is LMPOP and ZMPOP: pop takes from an end of the first key that is there.
+func (m *model) popFirst(words []string, kind string, pop func(name string, k *modelKey, count int64, end string) Result) Result {
 	n, _ := integer(words[1])
 	count := int64(1)
 	if len(words) > int(n)+3 {
@@ -169,22 +185,12 @@ func (m *model) lmpop(words []string) Result {
 	}
 	for _, name := range words[2 : 2+n] {
 		k := m.take(name)
-		if bad := k.typed("list"); bad != nil {
+		if bad := k.typed(kind); bad != nil {
 			return *bad
 		}
-		if k == nil {
-			continue
+		if k != nil {
+			return Array([]Result{bulk(name), pop(name, k, count, strings.ToUpper(words[2+n]))})
 		}
-		out := slices.Clone(k.list)
-		taken := min(count, int64(len(out)))
-		if strings.EqualFold(words[2+n], "LEFT") {
-			k.list = slices.Clone(k.list[taken:])
-		} else {
-			k.list = k.list[:int64(len(out))-taken]
-			slices.Reverse(out)
-		}
-		m.changed(name, k)
-		return Array([]Result{bulk(name), bulks(out[:taken])})
 	}
 	return Null()
 }

@@ -362,26 +362,13 @@ func staticMPop(first, last string) func([]string) *Result {
 }
 
 func (m *model) zmpop(words []string) Result {
-	n, _ := integer(words[1])
-	count := int64(1)
-	if len(words) > int(n)+3 {
-		count, _ = integer(words[len(words)-1])
-	}
-	for _, name := range words[2 : 2+n] {
-		k := m.take(name)
-		if bad := k.typed("zset"); bad != nil {
-			return *bad
-		}
-		if k == nil {
-			continue
-		}
+	return m.popFirst(words, "zset", func(name string, k *modelKey, count int64, end string) Result {
 		var pairs []Result
-		for _, p := range m.popPairs(name, k, count, strings.EqualFold(words[2+n], "MAX")) {
+		for _, p := range m.popPairs(name, k, count, end == "MAX") {
 			pairs = append(pairs, Array([]Result{bulk(p.name), Double(p.score)}))
 		}
-		return Array([]Result{bulk(name), Array(pairs)})
-	}
-	return Null()
+		return Array(pairs)
+	})
 }
 
 // zrandmember looks at the scores of the draw, and at its members as SRANDMEMBER does.

@@ -33,7 +33,7 @@ func zsetRows() []Spec {
 		one(OpZRemRangeByLex, "ZREMRANGEBYLEX", 4, slow, runZRemRange).write().verified(verifyLexes),
 		one(OpZPopMin, "ZPOPMIN", -2, fast, runZPop).write().replies().verified(verifySPop),
 		one(OpZPopMax, "ZPOPMAX", -2, fast, runZPop).write().replies().verified(verifySPop),
-		counted(OpZMPop, "ZMPOP", -4, 1, slow, runZMPop).write().replies().verified(verifyZMPop),
+		counted(OpZMPop, "ZMPOP", -4, 1, slow, runZMPop).write().replies().verified(verifyMPop("MIN", "MAX")),
 		one(OpZRandMember, "ZRANDMEMBER", -2, slow, runZRandMember).read().chance().verified(verifyDraw("WITHSCORES")),
 		zcombined(OpZUnion, "ZUNION", -3, 1).read(),
 		zcombined(OpZUnionStore, "ZUNIONSTORE", -4, 2).into().grows(),

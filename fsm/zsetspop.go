@@ -77,11 +77,14 @@ func parseMPop(args [][]byte, first, last string) (o mpopOptions, text string) {
 	return o, ""
 }
 
-func verifyZMPop(args [][]byte, _ *Limits) (Result, bool) {
-	if _, text := parseMPop(args, "MIN", "MAX"); text != "" {
-		return fail(text)
+// verifyMPop checks all of a command that names two ends.
+func verifyMPop(first, last string) func([][]byte, *Limits) (Result, bool) {
+	return func(args [][]byte, _ *Limits) (Result, bool) {
+		if _, text := parseMPop(args, first, last); text != "" {
+			return fail(text)
+		}
+		return Result{}, true
 	}
-	return Result{}, true
 }
 
 func runZMPop(x *execution, args [][]byte) Result {
@@ -90,27 +93,16 @@ func runZMPop(x *execution, args [][]byte) Result {
 	return x.popZSet(args[first:end], o.count, o.last)
 }
 
-// popZSet pops from the first of the command's keys that is there: such a one is never empty.
 func (x *execution) popZSet(keys [][]byte, count int64, last bool) Result {
-	for i, key := range keys {
-		x.slot = x.keySlots[i]
-		ref, found, bad := x.takeTyped(key, store.TypeZSet)
-		if bad != nil {
-			return *bad
-		}
-		if !found {
-			continue
-		}
+	return x.popFirst(keys, store.TypeZSet, func(key []byte, ref store.Ref) ([]Result, *Result) {
 		z := ref.ZSet()
 		lo, hi := popSpan(z, count, last)
 		pairs, bad := x.pairs(z, &zrange{reverse: last}, lo, hi, int64(len(key)))
-		if bad != nil {
-			return *bad
+		if bad == nil {
+			x.editZSet(key, func(z *store.ZSetEdit) { z.RemoveRange(lo, hi) })
 		}
-		x.editZSet(key, func(z *store.ZSetEdit) { z.RemoveRange(lo, hi) })
-		return Array([]Result{Bulk(clone(key)), Array(pairs)})
-	}
-	return Null()
+		return pairs, bad
+	})
 }
 
 // pairs lists the members of [lo, hi), each with its score in an array of its own; more is what else is in

@@ -156,9 +156,7 @@ func TestBusInOrder(t *testing.T) {
 // is back it gets messages, and is counted after its first answer.
 func TestBusCut(t *testing.T) {
 	inBusWorld(t, 3, 3, func(w *busWorld) {
-		w.mu.Lock()
-		w.cut["n2"] = true
-		w.mu.Unlock()
+		w.cutOff("n2")
 		var wg sync.WaitGroup
 		wg.Go(func() { w.expect(0, "first", 1, publishWait) })
 		time.Sleep(publishWait / 2)
@@ -185,9 +183,7 @@ func TestBusCut(t *testing.T) {
 // at once, and counted.
 func TestBusFullQueue(t *testing.T) {
 	inBusWorld(t, 4, 3, func(w *busWorld) {
-		w.mu.Lock()
-		w.cut["n2"] = true
-		w.mu.Unlock()
+		w.cutOff("n2")
 		bus := w.nodes[0].router.Bus()
 		const n, size = 40, 1 << 20
 		body := strings.Repeat("x", size)
@@ -255,9 +251,7 @@ func TestBusMembers(t *testing.T) {
 // TestBusClose: a router that closes ends its publishers and joins what they began.
 func TestBusClose(t *testing.T) {
 	inBusWorld(t, 6, 2, func(w *busWorld) {
-		w.mu.Lock()
-		w.cut["n1"] = true
-		w.mu.Unlock()
+		w.cutOff("n1")
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { w.expect(0, "x", 0, 100*time.Millisecond) })

@@ -210,9 +210,7 @@ func TestForgottenSession(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fakeWorld, raft *fakeRaft) {
 		n := w.nodes[1]
 		n.do(time.Second, cmd(fsm.OpIncr, "k"))
-		w.mu.Lock()
-		w.cut["n0"] = true
-		w.mu.Unlock()
+		w.cutOff("n0")
 		if r := n.do(time.Second, cmd(fsm.OpIncr, "k"))[0]; kindOf(r) != KindUnknown {
 			t.Errorf("INCR into a cut: %s", text(r))
 		}
@@ -372,9 +370,7 @@ func TestSilentLeader(t *testing.T) {
 			w.delay = time.Millisecond
 			n := w.nodes[3]
 			n.do(time.Second, c)
-			w.mu.Lock()
-			w.cut["n0"] = true
-			w.mu.Unlock()
+			w.cutOff("n0")
 			w.rafts[1].lead("n2")
 			n.router.route(1).hint.Store(&raftnode.Hint{Node: "n0", Term: 1})
 			began := time.Now()
@@ -391,9 +387,7 @@ func TestLeaderNewsEndsAttempts(t *testing.T) {
 	bubble(t, func(t *testing.T, w *fakeWorld, raft *fakeRaft) {
 		n := w.nodes[1]
 		n.do(time.Second, cmd(fsm.OpIncr, "k"))
-		w.mu.Lock()
-		w.cut["n0"] = true
-		w.mu.Unlock()
+		w.cutOff("n0")
 		time.AfterFunc(100*time.Millisecond, func() {
 			raft.lead("n1")
 			n.router.leaderChanged(1, raftnode.Hint{Node: "n1", Term: raft.hint().Term})

@@ -116,6 +116,13 @@ func (w *fakeWorld) close() {
 	w.calls.Wait()
 }
 
+// cutOff lets nobody reach a node.
+func (w *fakeWorld) cutOff(node string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut[node] = true
+}
+
 func (w *fakeWorld) dice(n int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -145,9 +145,7 @@ func TestWaitersAreForgotten(t *testing.T) {
 		if g.n.Load() != 5 {
 			t.Errorf("%d tickets, want 5", g.n.Load())
 		}
-		w.mu.Lock()
-		w.cut["n1"] = true
-		w.mu.Unlock()
+		w.cutOff("n1")
 		time.Sleep(waitLife + time.Second)
 		if g.n.Load() != 2 {
 			t.Errorf("%d tickets, want the 2 of this node", g.n.Load())
