@@ -76,12 +76,7 @@ func (p *peer) blockedAt(line string) {
 
 // TestBlockedClient is served by what comes, with what it sent meanwhile behind it.
 func TestBlockedClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, nil)
-		defer b.close()
-		p, q := b.dial(), b.dial()
-		defer p.close()
-		defer q.close()
+	withPeers(t, func(t *testing.T, b *bench, p, q *peer) {
 		p.blockedAt("BLPOP {t}other {t}l 0\r\nECHO behind")
 		p.send("ECHO later\r\n")
 		if s := q.text("INFO clients"); !strings.Contains(s, "blocked_clients:1\r\n") {

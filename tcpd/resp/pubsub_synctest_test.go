@@ -49,14 +49,21 @@ func TestSlowSubscriber(t *testing.T) {
 	})
 }
 
-// Goal: a message larger than maxPushes reaches those who read.
-func TestLargeMessage(t *testing.T) {
+// withPeers runs f in virtual time with two connections.
+func withPeers(t *testing.T, f func(t *testing.T, b *bench, p, q *peer)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil, nil)
 		defer b.close()
-		p, from := b.dial(), b.dial()
+		p, q := b.dial(), b.dial()
 		defer p.close()
-		defer from.close()
+		defer q.close()
+		f(t, b, p, q)
+	})
+}
+
+// Goal: a message larger than maxPushes reaches those who read.
+func TestLargeMessage(t *testing.T) {
+	withPeers(t, func(t *testing.T, b *bench, p, from *peer) {
 		p.do("SUBSCRIBE a", confirmed("subscribe", "a", 1))
 		body := strings.Repeat("x", maxPushes+1)
 		go from.send(words("PUBLISH", "a", body))
@@ -67,12 +74,7 @@ func TestLargeMessage(t *testing.T) {
 
 // Goal: when the peers of a node let too much wait together, those go for whom much waits, and no others.
 func TestManySlowSubscribers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, nil)
-		defer b.close()
-		p, from := b.dial(), b.dial()
-		defer p.close()
-		defer from.close()
+	withPeers(t, func(t *testing.T, b *bench, p, from *peer) {
 		b.h.pushed.Add(maxAllPushes + 1) // as if others let it wait
 		p.do("SUBSCRIBE a", confirmed("subscribe", "a", 1))
 		for range 100 {
@@ -121,12 +123,7 @@ func TestManyReaders(t *testing.T) {
 
 // Goal: many patterns that fit make no work for a peer that was cut.
 func TestPatternsOfOneThatIsCut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, nil)
-		defer b.close()
-		p, from := b.dial(), b.dial()
-		defer p.close()
-		defer from.close()
+	withPeers(t, func(t *testing.T, b *bench, p, from *peer) {
 		for i := range 200 {
 			name := fmt.Sprintf("*[a%d]", i)
 			p.do("PSUBSCRIBE "+name, confirmed("psubscribe", name, i+1))
@@ -138,12 +135,7 @@ func TestPatternsOfOneThatIsCut(t *testing.T) {
 
 // Goal: a pause of writes holds PUBLISH back, as it does in Redis, and not SUBSCRIBE.
 func TestPausePublish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, nil, nil)
-		defer b.close()
-		p, q := b.dial(), b.dial()
-		defer p.close()
-		defer q.close()
+	withPeers(t, func(t *testing.T, b *bench, p, q *peer) {
 		p.do("CLIENT PAUSE 5000 WRITE", "+OK\r\n")
 		start := time.Now()
 		q.do("SUBSCRIBE a", confirmed("subscribe", "a", 1))
