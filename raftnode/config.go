@@ -150,8 +150,8 @@ type GroupConfig struct {
 // Machine is the replicated state machine that a group drives; *fsm.Machine is one. Apply, Advance,
 // View and Restore are called by one goroutine at a time, all else by any goroutine.
 type Machine interface {
-	// Apply applies the committed entry data. subs is nil, or the entry's own Subs in order: their
-	// Status and results are filled in. data is never changed by either side afterwards, and the
+	// Apply applies the committed entry data. subs is nil, or, when this replica proposed the entry, its own Subs in
+	// order, which may be none: their Status and results are filled in. data is never changed by either side afterwards, and the
 	// machine keeps no part of it.
 	Apply(index, term uint64, data []byte, subs []*fsm.Sub)
 	// Advance notes an entry without data for the machine.

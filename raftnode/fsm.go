@@ -22,7 +22,8 @@ type applier struct {
 	// index is the last log index handed over, configurations included; config that of the last
 	// committed configuration.
 	index, config atomic.Uint64
-	// replies and subs are room reused between batches.
+	// replies and subs are room reused between batches. subs is never nil: a tick that this replica proposed is its
+	// own entry, too.
 	replies []any
 	subs    []*fsm.Sub
 	holdup  holdup

@@ -129,7 +129,7 @@ func (n *Node) newGroup(cfg GroupConfig) *Group {
 		turn: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	g.prop.g, g.prop.kick, g.prop.clock.wall = g, make(chan struct{}, 1), n.h.Wall
-	g.fence.g, g.applier.g = g, g
+	g.fence.g, g.applier.g, g.applier.subs = g, g, []*fsm.Sub{}
 	return g
 }
 

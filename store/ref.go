@@ -2,7 +2,11 @@
 
 package store
 
-import "github.com/kvorum/kvorum/store/collections"
+import (
+	"sync/atomic"
+
+	"github.com/kvorum/kvorum/store/collections"
+)
 
 // Meta is what an entry carries beside key and value.
 type Meta struct {
@@ -24,7 +28,7 @@ type Ref struct {
 // at makes the Ref of place i of a segment. Ref and place have no more fields than the compiler keeps in
 // registers: every read makes some.
 func (s *Store) at(g *segment, i int) Ref {
-	return Ref{s: s, g: g, i: i, b: s.block(refOf(g.words[i]))}
+	return Ref{s: s, g: g, i: i, b: s.block(refOf(atomic.LoadUint64(&g.words[i])))}
 }
 
 func (r Ref) node() node { return r.b.node() }

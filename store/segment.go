@@ -5,6 +5,7 @@ package store
 import (
 	"bytes"
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/kvorum/kvorum/store/arena"
 )
@@ -67,20 +68,20 @@ func (g *segment) guess(hash uint64) int {
 func (g *segment) lower(hash uint64) int {
 	w, tag := g.words, hash>>tagShift
 	i := g.guess(hash)
-	for i > 0 && w[i-1]>>tagShift >= tag {
+	for i > 0 && atomic.LoadUint64(&w[i-1])>>tagShift >= tag {
 		i--
 	}
-	for i < len(w) && w[i]>>tagShift < tag {
+	for i < len(w) && atomic.LoadUint64(&w[i])>>tagShift < tag {
 		i++
 	}
 	return i
 }
 
-// find returns a key's place, or -1.
+// find returns a key's place, or -1. A view may mark words shared meanwhile: SORT reads slots that it has no lock of.
 func (g *segment) find(a *arena.Arena, hash uint64, key []byte) int {
 	tag := hash >> tagShift
 	for i := g.lower(hash); i < len(g.words); i++ {
-		w := g.words[i]
+		w := atomic.LoadUint64(&g.words[i])
 		if w>>tagShift != tag {
 			break
 		}

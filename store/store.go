@@ -28,6 +28,7 @@ type Store struct {
 	// arena holds the nodes, index the words and deadlines of segments: nodes can be moved (compact.go).
 	arena   *arena.Arena
 	index   *arena.Arena
+	cells   cells
 	objects objectTable
 	slots   [Slots]slot
 	// parkings are where goroutines wait for slots.
@@ -71,7 +72,7 @@ func New(cfg Config) *Store {
 	if cfg.Memory == nil {
 		cfg.Memory = arena.Heap()
 	}
-	s := &Store{hash: keyed.New(cfg.HashKey), arena: arena.New(cfg.Memory), index: arena.New(cfg.Memory)}
+	s := &Store{cells: cells{memory: cfg.Memory}, hash: keyed.New(cfg.HashKey), arena: arena.New(cfg.Memory), index: arena.New(cfg.Memory)}
 	for i := range s.parkings {
 		s.parkings[i].cond.L = &s.parkings[i].mu
 	}

@@ -29,9 +29,9 @@ type View struct {
 	sparse map[uint16]*frozen
 	closed bool
 	broken atomic.Bool
-	// watch, if set, is read around each capture that a write makes; held is how far it went meanwhile. Both
-	// belong to the writer.
-	watch func() int64
+	// watch, if set, runs each capture that a write makes and tells how long that took, in any unit; held is the sum.
+	// Both belong to the writer.
+	watch func(capture func()) int64
 	held  int64
 	// buf and room are kept from section to section.
 	buf  []byte
@@ -51,7 +51,9 @@ type frozen struct {
 
 // piece is what a segment was when it was captured.
 type piece struct {
-	words  []uint64
+	words []uint64
+	// cell: words are a cell, and this view's alone.
+	cell   bool
 	due    []int64
 	prefix uint64
 	depth  uint8
@@ -115,20 +117,18 @@ func (s *Store) addView(v *View) (*View, error) {
 	return v, nil
 }
 
-// Measure sets the stopwatch that captures are measured with. The store makes nothing of what it shows. Called by
-// the writer, before it writes again.
-func (v *View) Measure(watch func() int64) { v.watch = watch }
+// Measure sets the stopwatch that captures are measured with: it runs one and tells how long that took. The store makes
+// nothing of what it tells. Called by the writer, before it writes again.
+func (v *View) Measure(watch func(capture func()) int64) { v.watch = watch }
 
-// Held is what the stopwatch showed, in all, of captures that held up a write. For the writer.
+// Held is what the stopwatch told, in all, of captures that held up a write. For the writer.
 func (v *View) Held() int64 { return v.held }
 
 // hold measures a capture.
 func (s *Store) hold(capture func()) {
 	for _, v := range *s.views.live.Load() {
 		if v.watch != nil {
-			began := v.watch()
-			capture()
-			v.held += v.watch() - began
+			v.held += v.watch(capture)
 			return
 		}
 	}
@@ -153,6 +153,7 @@ func (v *View) Close() {
 	for slot, f := range v.sparse {
 		finish(slot, f)
 	}
+	v.s.cells.trim()
 }
 
 func (s *Store) dropView(v *View) {
@@ -173,6 +174,9 @@ func (s *Store) dropView(v *View) {
 // finish lets a slot go. The caller holds its write lock.
 func (v *View) finish(f *frozen) {
 	f.done = true
+	for _, p := range f.pieces {
+		v.drop(&p)
+	}
 	f.head, f.pieces = nil, nil
 	if t := f.t; t != nil {
 		f.t = nil
@@ -181,6 +185,14 @@ func (v *View) finish(f *frozen) {
 			t.limbo = nil
 		}
 	}
+}
+
+// drop lets a piece go.
+func (v *View) drop(p *piece) {
+	if p.cell {
+		v.s.cells.give(p.words)
+	}
+	p.words, p.cell = nil, false
 }
 
 // breakViews ends all views from the writer's side.
@@ -238,15 +250,29 @@ func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment) {
 	if live == nil { // the view was just closed
 		return
 	}
-	var p piece
-	for _, v := range *live {
+	lacks := func(v *View) bool {
 		f := v.slot(slot)
-		if f == nil || f.done || v.id <= gen || f.t != nil && f.t != t {
-			continue // the last: the slot's table is another one since
+		return f != nil && !f.done && v.id > gen && (f.t == nil || f.t == t) // else the slot's table is another one since
+	}
+	takers := 0
+	for _, v := range *live {
+		if lacks(v) {
+			takers++
 		}
-		if p.words == nil {
-			p = g.capture()
+	}
+	if takers == 0 {
+		return
+	}
+	var cell []uint64
+	if takers == 1 {
+		cell = s.cells.take(len(g.words))
+	}
+	p := g.capture(cell)
+	for _, v := range *live {
+		if !lacks(v) {
+			continue
 		}
+		f := v.slot(slot)
 		if f.t == nil {
 			f.begin(t)
 		}
@@ -254,9 +280,12 @@ func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment) {
 	}
 }
 
-// capture copies a segment's words and marks them shared.
-func (g *segment) capture() piece {
-	p := piece{prefix: g.prefix, depth: g.depth, words: make([]uint64, len(g.words)), due: slices.Clone(g.due)}
+// capture copies a segment's words, into a cell if there is one, and marks them shared.
+func (g *segment) capture(cell []uint64) piece {
+	p := piece{prefix: g.prefix, depth: g.depth, words: cell, cell: cell != nil, due: slices.Clone(g.due)}
+	if cell == nil {
+		p.words = make([]uint64, len(g.words))
+	}
 	for i := range g.words {
 		p.words[i] = g.words[i]
 		atomic.StoreUint64(&g.words[i], g.words[i]|sharedBit)
@@ -290,9 +319,13 @@ func (v *View) Section(slot uint16, add func(data []byte) error) error {
 		}
 		v.room = pieces
 		for i := range pieces {
-			if err := w.piece(&pieces[i]); err != nil {
-				return err
+			if err == nil {
+				err = w.piece(&pieces[i])
 			}
+			v.drop(&pieces[i])
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return w.end()
@@ -335,11 +368,18 @@ func (v *View) pieces(slot uint16, f *frozen, from uint64, out []piece) (_ []pie
 			g := f.t.at(from)
 			assert(g.prefix == from && g.gen < v.id, "a view misses a segment")
 			v.s.captureSegment(slot, f.t, g)
-			p = f.pieces[from]
+			if p, ok = f.pieces[from]; !ok { // broken just now
+				for i := range out {
+					v.drop(&out[i])
+				}
+				return nil, 0, false, ErrViewBroken
+			}
 			delete(f.pieces, from)
 		}
 		if len(p.words) > 0 {
 			out = append(out, p)
+		} else {
+			v.drop(&p)
 		}
 		if from = p.end(); from == 0 {
 			return out, 0, false, nil

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestBusy: work and waiting count; what others did with the processor meanwhile does not.
+func TestBusy(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread := func() time.Duration {
+		turn, ok := thisTurn()
+		if !ok {
+			t.Fatal("the system tells nothing of the thread")
+		}
+		return turn.cpu
+	}
+	work := func(d time.Duration) func() {
+		return func() {
+			for end := thread() + d; thread() < end; {
+			}
+		}
+	}
+	if got := Busy(work(20 * time.Millisecond)); got < 20*time.Millisecond {
+		t.Errorf("20 ms of work count as %v", got)
+	}
+	wait := func() {
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: int64(5 * time.Millisecond)}, nil)
+	}
+	if got := Busy(wait); got < 5*time.Millisecond {
+		t.Errorf("5 ms of waiting count as %v", got)
+	}
+
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		t.Skip(err)
+	}
+	cpu := 0
+	for !all.IsSet(cpu) {
+		cpu++
+	}
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Skip(err)
+	}
+	defer func() { _ = unix.SchedSetaffinity(0, &all) }()
+	var stop atomic.Bool
+	ready, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // not unlocked: the thread ends with its affinity
+		_ = unix.SchedSetaffinity(0, &one)
+		close(ready)
+		for !stop.Load() {
+		}
+	}()
+	<-ready
+	const calls = 200 // each shorter than a turn of the Go scheduler, whose end counts as waiting
+	var got time.Duration
+	began := time.Now()
+	for range calls {
+		got += Busy(work(time.Millisecond))
+	}
+	wall := time.Since(began)
+	stop.Store(true)
+	<-done
+	if least := calls * time.Millisecond; got < least || got > least+(wall-least)/2 {
+		t.Errorf("%v of work beside a thread that wants the same processor count as %v of %v", least, got, wall)
+	}
+}
