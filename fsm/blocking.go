@@ -31,6 +31,8 @@ type Waiters interface {
 	// key now, popped tells that the write was a try of a command that waits. It must be quick, must not call the
 	// keyspace, and does not keep key.
 	Touched(key []byte, holds Pops, popped bool)
+	// Opened is called when slots came with what they hold: any key may hold something now. No lock is held.
+	Opened()
 }
 
 // blockingRows are the rows of commands that wait.
@@ -198,12 +200,13 @@ func popsOf(ref store.Ref, found bool) Pops {
 	return PopsNothing
 }
 
-// tell tells those who wait of the keys that a write named.
-func (x *execution) tell(w Waiters, args [][]byte) {
+// tell tells those who wait of the keys that a write named, and that came to this result. A try that did not run is none.
+func (x *execution) tell(w Waiters, args [][]byte, res *Result) {
+	ran := res.Code != CodeReplyRoom && res.Code != CodeSlotFrozen && res.Code != CodeSlotMoved
 	n := 0
 	for _, key := range x.spec.Keys(args) {
 		ref, found := x.k.st.Get(x.keySlots[n], key, x.now)
-		popped := x.spec.Pops != PopsNothing && (n == 0 || x.spec.LastKey != 2)
+		popped := ran && x.spec.Pops != PopsNothing && (n == 0 || x.spec.LastKey != 2)
 		w.Touched(key, popsOf(ref, found), popped)
 		n++
 	}

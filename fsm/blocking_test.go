@@ -24,6 +24,8 @@ func (l *listener) Touched(key []byte, holds Pops, popped bool) {
 	l.told = append(l.told, text)
 }
 
+func (l *listener) Opened() { l.told = append(l.told, "opened") }
+
 // TestTellsWaiters: of every key that a write named, with what can be popped from it now, by whatever command it came
 // there; of reads, of refused writes' state, and while nobody waits, nothing new.
 func TestTellsWaiters(t *testing.T) {

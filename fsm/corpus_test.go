@@ -65,6 +65,11 @@ func comparable(words []string) bool {
 			return false
 		}
 	}
+	if has := func(word string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, word) })
+	}; strings.HasPrefix(name, "SORT") {
+		return size < corpusBytes && !has("BY") && (!has("ALPHA") || has("STORE")) // else Redis' order may be by chance
+	}
 	switch name {
 	case "COPY", "RENAME", "RENAMENX", "APPEND", "SETRANGE", "SETBIT", "BITFIELD", "BITOP":
 		name = "PFCOUNT" // never of a sketch: Redis notes there what it counted, and reads a damaged one as far as it must
@@ -72,5 +77,5 @@ func comparable(words []string) bool {
 	if name == "PFCOUNT" && slices.ContainsFunc(words[1:], func(w string) bool { return slices.Contains(hllKeys, w) }) {
 		return false
 	}
-	return size < corpusBytes && !drawing[name] && !strings.HasSuffix(name, "SCAN") && name != "OBJECT" && name != "LCS"
+	return size < corpusBytes && !drawing[name] && !strings.HasSuffix(name, "SCAN") && name != "OBJECT" && name != "MEMORY" && name != "DUMP" && name != "LCS"
 }

@@ -8,11 +8,13 @@ func Data() *Table { return DataWith(DefaultLimits()) }
 // DataWith is Data with other limits for Check. What Apply accepts does not depend on them.
 func DataWith(l Limits) *Table {
 	var rows []Spec
-	for _, part := range [][]Spec{stringRows(), bitRows(), keyRows(), keyMoveRows(), objectRows(), expireRows(), listRows(), listMoveRows(), blockingRows(), hashRows(), hashFieldRows(), setRows(), zsetRows(), hllRows(), execRows(), kvRows(), upkeepRows()} {
+	for _, part := range [][]Spec{stringRows(), bitRows(), keyRows(), keyMoveRows(), objectRows(), sortRows(), dumpRows(), expireRows(), listRows(), listMoveRows(), blockingRows(), hashRows(), hashFieldRows(), setRows(), zsetRows(), hllRows(), execRows(), scriptRows(), kvRows(), upkeepRows()} {
 		rows = append(rows, part...)
 	}
+	tells := tellings()
 	for i := range rows {
 		rows[i].Since = 1
+		rows[i].tells = tells[rows[i].Op]
 	}
 	return NewTable(l, rows)
 }
@@ -41,6 +43,12 @@ func counted(op Op, name string, arity, from int, cat uint64, run func(*executio
 // into adds a first argument that is a key, besides those that the row has.
 func (s Spec) into() Spec {
 	s.FirstKey, s.LastKey, s.KeyStep = 1, 1, 1
+	return s
+}
+
+// announced adds a key that a word may announce.
+func (s Spec) announced(at func(args [][]byte) int) Spec {
+	s.Announced = at
 	return s
 }
 

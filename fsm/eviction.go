@@ -33,16 +33,17 @@ func (k *Keyspace) full(set *settings) bool {
 func (set *settings) overshoot() int64 { return set.maxMemory/8 + int64(set.limits.MaxValue) }
 
 // evict removes a victim whose version still matches.
-func (k *Keyspace) evict(v *Victim) {
+func (k *Keyspace) evict(v *Victim) (gone bool) {
 	k.planned.remove(v)
 	k.st.Lock(v.Slot)
 	defer k.st.Unlock(v.Slot)
 	if s := &k.slots[v.Slot]; !s.owned || s.frozen {
-		return
+		return false
 	}
 	if ref, ok := k.st.Lookup(v.Slot, v.Key); ok && (ref.Version() == v.Version || planted("evict-other-version")) {
-		k.st.Delete(v.Slot, v.Key)
+		return k.st.Delete(v.Slot, v.Key)
 	}
+	return false
 }
 
 const (

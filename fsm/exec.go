@@ -19,6 +19,8 @@ import (
 const (
 	// MaxTransaction bounds the commands of a transaction.
 	MaxTransaction = 1 << 16
+	// maxBundleWork bounds the work of its commands together: see works. The one that goes over it runs to its end.
+	maxBundleWork = 1 << 28
 	// markBytes is the length of a watched key's mark.
 	markBytes = 17
 )
@@ -79,7 +81,15 @@ func parseTransaction(s *Spec, args [][]byte) (t transaction, ok bool) {
 // verifyExec checks that the commands may stand here and that all their keys are named. What is wrong with their
 // other arguments is their own reply.
 func (t *Table) verifyExec(args [][]byte, _ *Limits) (Result, bool) {
-	tx, ok := parseTransaction(t.Spec(OpExec), args)
+	return t.verifyBundle(t.Spec(OpExec), args)
+}
+
+func (t *Table) verifyEffect(args [][]byte, _ *Limits) (Result, bool) {
+	return t.verifyBundle(t.Spec(OpEffect), args)
+}
+
+func (t *Table) verifyBundle(s *Spec, args [][]byte) (Result, bool) {
+	tx, ok := bundleOf(s, args)
 	if !ok {
 		return fail(TextSyntax)
 	}
@@ -117,16 +127,16 @@ func (t *Table) inTransaction(body []byte, cmd *Command) (*Spec, bool) {
 
 // MayQueue tells whether the command may be part of a transaction: it has keys and is none itself.
 func (s *Spec) MayQueue() bool {
-	return !s.Internal && !s.Whole && s.Op != OpExec && (s.FirstKey > 0 || s.KeysFrom > 0)
+	return !s.Internal && !s.Whole && !s.Script && s.Op != OpExec && s.Op != OpEffect && (s.FirstKey > 0 || s.KeysFrom > 0)
 }
 
 // Grows tells whether a write may make data grow. An unknown one may.
 func (t *Table) Grows(cmd *Command) bool {
 	s := t.Spec(cmd.Op)
-	if s == nil || s.Op != OpExec {
+	if s == nil || s.Op != OpExec && s.Op != OpEffect {
 		return s == nil || s.DenyOOM
 	}
-	tx, _ := parseTransaction(s, cmd.Args)
+	tx, _ := bundleOf(s, cmd.Args)
 	var in Command
 	for _, body := range tx.cmds {
 		if s, ok := t.inTransaction(body, &in); ok && s.DenyOOM {
@@ -165,8 +175,21 @@ type bundle struct {
 	changed bool
 	// refused is why it is to be refused, CodeOK while it is not.
 	refused Code
-	// ran counts the commands.
-	ran int
+	// quiet: the replies are dropped one by one, and are no reason to refuse.
+	quiet bool
+	// ran counts the commands, work what works was told of them.
+	ran  int
+	work int64
+}
+
+// works counts work, in bytes looked at, of commands for which a few bytes may ask for much, and tells whether the
+// transaction may have more of it. The effects of a script did it already, in bounded time, and are not refused.
+func (b *bundle) works(n int64) bool {
+	if b == nil || b.quiet {
+		return true
+	}
+	b.work += n
+	return b.work <= maxBundleWork
 }
 
 // fitsBundle is fits for a command of a transaction: n has the overhead in it.
@@ -194,6 +217,9 @@ func runExec(x *execution, args [][]byte) Result {
 	tx, ok := parseTransaction(x.spec, args)
 	if !ok {
 		return Error(CodeSyntax, TextSyntax)
+	}
+	if x.k.full(x.set) && x.k.table.Grows(&Command{Op: OpExec, Args: args}) {
+		return Error(CodeOOM, TextExecOOM)
 	}
 	for i, mark := range tx.marks {
 		x.slot = x.keySlots[i]
@@ -242,5 +268,5 @@ func (x *execution) runBundled(cmd *Command) Result {
 	if x.spec.DenyOOM && x.k.full(x.set) {
 		return Error(CodeOOM, TextOOM)
 	}
-	return x.spec.run(x, cmd.Args)
+	return x.perform(cmd.Args)
 }

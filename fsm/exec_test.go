@@ -207,11 +207,13 @@ func TestExecDeterminism(t *testing.T) {
 	}
 }
 
-// TestExecOverfull: under noeviction a transaction's growing commands are refused, each by itself.
+// TestExecOverfull: under noeviction a transaction with a growing command is refused as a whole, any other runs.
 func TestExecOverfull(t *testing.T) {
 	tm := overfull(t)
-	res := tm.exec(nil, nil, "SET new x", "DEL s", "GET t")
-	if len(res.Elems) != 3 || res.Elems[0].Code != CodeOOM || res.Elems[1].Int != 1 || string(res.Elems[2].Str) != "value" {
+	if res := tm.exec(nil, nil, "DEL s", "SET new x", "GET t"); res.Code != CodeOOM || show(res) != "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'." {
+		t.Errorf("got %s", show(res))
+	}
+	if res := tm.exec(nil, nil, "GET s", "DEL s"); show(res) != `["value" 1]` {
 		t.Errorf("got %s", show(res))
 	}
 }

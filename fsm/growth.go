@@ -58,8 +58,8 @@ func (g *growth) add() {
 	if s == nil || s.Internal || !s.arityFits(len(g.cmd.Args)) {
 		return // while an import goes on nobody is evicted
 	}
-	if s.Op == OpExec {
-		g.addBundle()
+	if s.Op == OpExec || s.Op == OpEffect {
+		g.addBundle(s)
 		return
 	}
 	g.combining = g.combining || s.combines()
@@ -73,9 +73,9 @@ func (g *growth) add() {
 }
 
 // addBundle adds what the commands of a transaction may add.
-func (g *growth) addBundle() {
+func (g *growth) addBundle(s *Spec) {
 	cmd := g.cmd
-	tx, _ := parseTransaction(g.k.table.Spec(OpExec), cmd.Args)
+	tx, _ := bundleOf(s, cmd.Args)
 	g.cmd = Command{}
 	for _, body := range tx.cmds {
 		if _, ok := g.k.table.inTransaction(body, &g.cmd); ok {

@@ -20,7 +20,11 @@ func (g *source) wide() []string {
 		return words
 	}
 	value := func() string { return pad("", g.IntN(40)) }
-	switch g.IntN(16) {
+	switch g.IntN(17) {
+	case 16:
+		from, to := g.pick("set", "zset", "list", "list")+n, g.pick("list", "set", "far")+strconv.Itoa(g.IntN(6))
+		return g.pickWords([]string{"SORT", from, "ALPHA", "STORE", to}, []string{"SORT", from, "BY", "nosort", "GET", "#", "GET", "#", "STORE", to, "LIMIT", "0", "20"},
+			[]string{"SORT", from, "ALPHA", "GET", "far*", "STORE", to}, []string{"RESTORE", to, "0", theDumps[g.IntN(len(theDumps))].payload, "REPLACE"})
 	case 12:
 		return []string{g.pick("COPY", "COPY", "RENAME"), g.pick("set", "zset", "far", "list", "hash", "wide") + n, g.pick("set", "far", "list", "hash", "a longer name") + strconv.Itoa(g.IntN(6)), "REPLACE"}[:3+g.IntN(2)]
 	case 13:

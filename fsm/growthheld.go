@@ -8,7 +8,7 @@ import "github.com/kvorum/kvorum/store"
 // number whose text may be short for what it means.
 func (s *Spec) combines() bool {
 	switch s.Op {
-	case OpSInterStore, OpSUnionStore, OpSDiffStore, OpZUnionStore, OpZInterStore, OpZDiffStore, OpZRangeStore, OpCopy, OpBitOp:
+	case OpSInterStore, OpSUnionStore, OpSDiffStore, OpZUnionStore, OpZInterStore, OpZDiffStore, OpZRangeStore, OpCopy, OpBitOp, OpSort, OpRestore:
 		return true
 	}
 	return s.addsFloats()
@@ -58,8 +58,8 @@ func (h *holdings) run(cmd *Command) (total int64) {
 	s := h.k.table.Spec(cmd.Op)
 	switch {
 	case s == nil || s.Internal || s.Whole || !s.arityFits(len(cmd.Args)):
-	case s.Op == OpExec:
-		tx, _ := parseTransaction(s, cmd.Args)
+	case s.Op == OpExec || s.Op == OpEffect:
+		tx, _ := bundleOf(s, cmd.Args)
 		var in Command
 		for _, body := range tx.cmds {
 			if _, ok := h.k.table.inTransaction(body, &in); ok {
@@ -140,6 +140,12 @@ func (h *holdings) add(s *Spec, args [][]byte) {
 
 // combine bounds what a command puts into the key that it makes, but for the key itself.
 func (h *holdings) combine(s *Spec, args [][]byte) int64 {
+	switch s.Op {
+	case OpSort:
+		return h.sorted(s, args)
+	case OpRestore:
+		return h.restored(s, args)
+	}
 	if s.Op == OpCopy {
 		n := h.of(args[0])
 		h.put(args[1], max(h.of(args[1]), n+s.growth(args)))
@@ -172,6 +178,34 @@ func (h *holdings) combine(s *Spec, args [][]byte) int64 {
 	}
 	h.put(to, max(h.of(to), sum+s.growth(args)))
 	return sum
+}
+
+// sorted bounds what SORT stores. What patterns lead to is not looked at.
+func (h *holdings) sorted(s *Spec, args [][]byte) int64 {
+	o, _ := parseSort(args, false)
+	if o.store == 0 {
+		return 0
+	}
+	n := h.of(args[0]) * int64(max(len(o.gets), 1))
+	for i := range o.gets {
+		if string(o.gets[i].text) != "#" {
+			n = maxSortedBytes
+		}
+	}
+	n = min(n, maxSortedBytes)
+	h.put(args[o.store], max(h.of(args[o.store]), n+s.growth(args)))
+	return n
+}
+
+// restored bounds what RESTORE makes of a payload, which may stand for much more than it has bytes.
+func (h *holdings) restored(s *Spec, args [][]byte) int64 {
+	_, size, text := h.k.dumped(args[2], &h.k.settings.Load().limits)
+	if text != "" {
+		return 0
+	}
+	n := int64(size.Bytes) + int64(size.N)*store.ScoreOverhead
+	h.put(args[0], max(h.of(args[0]), n+s.growth(args)))
+	return n
 }
 
 // addFloat bounds by how much a sum may be longer than the numbers that it is of.

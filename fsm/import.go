@@ -165,6 +165,9 @@ func (k *Keyspace) importEnd(ctx *Ctx, id uint64, keep bool) Result {
 	}
 	k.holdSlots(false, !keep)
 	k.setImport(importState{id: id, ended: ctx.Age()})
+	if keep && k.waiters != nil && k.waiters.Any() {
+		k.waiters.Opened()
+	}
 	return OK()
 }
 

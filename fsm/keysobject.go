@@ -7,8 +7,44 @@ import "github.com/kvorum/kvorum/store"
 // objectRows are the rows of commands that tell how a value is kept.
 func objectRows() []Spec {
 	object := one(OpObject, "OBJECT", 3, CatKeyspace|CatSlow, runObject).read().verified(verifyObject)
-	object.FirstKey, object.LastKey = 2, 2
-	return []Spec{object}
+	memory := one(OpMemory, "MEMORY", -3, CatSlow, runMemory).read().verified(verifyMemory)
+	for _, s := range []*Spec{&object, &memory} {
+		s.FirstKey, s.LastKey = 2, 2
+	}
+	return []Spec{object, memory}
+}
+
+// verifyMemory takes SAMPLES for Redis' sake: what is told is exact.
+func verifyMemory(args [][]byte, _ *Limits) (Result, bool) {
+	if !EqualFold(args[0], "USAGE") {
+		return unknownSubcommand("MEMORY", args[0])
+	}
+	for rest := args[2:]; len(rest) > 0; rest = rest[2:] {
+		if len(rest) == 1 || !EqualFold(rest[0], "SAMPLES") {
+			return fail(TextSyntax)
+		}
+		switch n, ok := parseInt(rest[1]); {
+		case !ok:
+			return fail(TextNotInteger)
+		case n < 0:
+			return fail(TextSyntax)
+		}
+	}
+	return Result{}, true
+}
+
+// runMemory tells what the key counts towards maxmemory. It does not use the entry.
+func runMemory(x *execution, args [][]byte) Result {
+	ref, found := x.k.st.Get(x.slot, args[1], x.now)
+	if !found {
+		return Null()
+	}
+	x.ctx.NoteDue(ref.ExpireAt())
+	return Int(ref.LogicalBytes())
+}
+
+func unknownSubcommand(container string, word []byte) (Result, bool) {
+	return Errorf(CodeError, "ERR unknown subcommand '%.128s'. Try %s HELP.", printable(word), container), false
 }
 
 func verifyObject(args [][]byte, _ *Limits) (Result, bool) {
@@ -17,7 +53,7 @@ func verifyObject(args [][]byte, _ *Limits) (Result, bool) {
 			return Result{}, true
 		}
 	}
-	return Errorf(CodeError, "ERR unknown subcommand '%.128s'. Try OBJECT HELP.", printable(args[0])), false
+	return unknownSubcommand("OBJECT", args[0])
 }
 
 // runObject looks at an entry without using it. How long it was idle, and how often it was used, is what the

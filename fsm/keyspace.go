@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/kvorum/kvorum/fsm/rdb"
 	"github.com/kvorum/kvorum/store"
 )
 
@@ -32,6 +33,9 @@ type Keyspace struct {
 	st    *store.Store
 	// waiters is nil when nobody ever waits.
 	waiters Waiters
+	// listener is nil when nobody ever listens.
+	listener Listener
+	rdb      *rdb.Codec
 
 	// slots is guarded, slot by slot, by the slot's lock.
 	slots [Slots]slotState
@@ -81,11 +85,13 @@ type KeyspaceConfig struct {
 	Memory store.Memory
 	// Waiters hears of writes to keys that somebody may wait for; nil is nobody.
 	Waiters Waiters
+	// Listener hears of events; nil is nobody.
+	Listener Listener
 }
 
 // NewKeyspace makes an empty keyspace that owns no slot. t is a table made by Data or DataWith.
 func NewKeyspace(t *Table, c KeyspaceConfig) *Keyspace {
-	k := &Keyspace{table: t, waiters: c.Waiters, st: store.New(store.Config{HashKey: c.HashKey, Memory: c.Memory})}
+	k := &Keyspace{table: t, waiters: c.Waiters, listener: c.Listener, rdb: rdb.New(), st: store.New(store.Config{HashKey: c.HashKey, Memory: c.Memory})}
 	k.settings.Store(defaultSettings())
 	k.whole.cover = new(Cover)
 	return k
@@ -104,10 +110,13 @@ func (k *Keyspace) Begin(ctx *Ctx, victims []Victim) {
 	if planted("local-eviction") && len(victims) > 0 {
 		victims = k.PlanEvictions(0)
 	}
+	wanted := k.wantedBy(ctx)
 	for i := range victims {
-		k.evict(&victims[i])
+		if k.evict(&victims[i]) && wanted&ClassEvicted != 0 {
+			k.listener.Happened(ClassEvicted, eventEvicted, victims[i].Key)
+		}
 	}
-	k.st.PopDue(ctx.Now(), dueBatch, nil)
+	k.st.PopDue(ctx.Now(), dueBatch, k.beginEvents(wanted))
 	k.st.Compact(compactBatch)
 	k.sweepTokens(ctx)
 }
@@ -127,7 +136,7 @@ func (k *Keyspace) Run(ctx *Ctx, cmd *Command) Result {
 	if res, ok := s.check(cmd.Args, &set.limits); !ok {
 		return res
 	}
-	if s.Whole {
+	if s.Whole || s.Script {
 		return s.run(x, cmd.Args)
 	}
 	x.locate(cmd.Args)
@@ -135,9 +144,10 @@ func (k *Keyspace) Run(ctx *Ctx, cmd *Command) Result {
 		k.st.Lock(slot)
 	}
 	x.now = ctx.Now()
+	x.wanted = k.wantedBy(ctx)
 	res := x.write(cmd)
 	if k.waiters != nil && k.waiters.Any() {
-		x.tell(k.waiters, cmd.Args)
+		x.tell(k.waiters, cmd.Args, &res)
 	}
 	for _, slot := range x.locks {
 		k.st.Unlock(slot)
@@ -182,10 +192,16 @@ func (k *Keyspace) Query(ctx *Ctx, cmd *Command) Result {
 	}
 	x := ctx.x
 	x.begin(k, ctx, s, set)
-	if s.Whole {
+	if s.Whole || s.Script {
 		return s.run(x, cmd.Args)
 	}
 	x.locate(cmd.Args)
+	if x.wanders(cmd.Args) {
+		x.locks = x.locks[:0]
+		for slot := range uint16(Slots) {
+			x.locks = append(x.locks, slot)
+		}
+	}
 	for _, slot := range x.locks {
 		k.st.RLock(slot)
 	}
@@ -220,6 +236,9 @@ type execution struct {
 	bundle *bundle
 	// refs is room for the entries that a command found.
 	refs []store.Ref
+	// wanted are the classes of events to tell of, observer is room for it.
+	wanted   Classes
+	observer observer
 }
 
 func (x *execution) begin(k *Keyspace, ctx *Ctx, s *Spec, set *settings) {
@@ -245,6 +264,9 @@ func (x *execution) findSlots(args [][]byte) {
 	}
 	first, end = x.spec.CountedKeys(args)
 	for i := first; i < end; i++ {
+		x.keySlots = append(x.keySlots, store.SlotOf(args[i]))
+	}
+	if i := x.spec.announcedKey(args); i > 0 {
 		x.keySlots = append(x.keySlots, store.SlotOf(args[i]))
 	}
 	x.slot = x.keySlots[0]
@@ -276,7 +298,7 @@ func (x *execution) write(cmd *Command) Result {
 	if x.spec.DenyOOM && x.k.full(x.set) {
 		return Error(CodeOOM, TextOOM)
 	}
-	res := x.spec.run(x, cmd.Args)
+	res := x.perform(cmd.Args)
 	if tokened && res.Code != CodeReplyRoom && res.Code != CodeSlotFrozen {
 		x.recordToken(&cmd.Token, &res)
 	}
@@ -291,6 +313,8 @@ func (x *execution) get(key []byte) (store.Ref, bool) {
 		if x.set.maxMemory != 0 {
 			x.k.st.TouchRef(ref, tickAt(max(x.now, x.ctx.Wall)))
 		}
+	} else {
+		x.missed(key)
 	}
 	return ref, ok
 }

@@ -37,8 +37,9 @@ func (l *Limits) check(s *Spec, args [][]byte) (Result, bool) {
 		return fail(TextTooManyArgs)
 	}
 	total := 0
+	bundle := s.Op == OpExec || s.Op == OpEffect // whose arguments are commands, and are checked as such
 	for _, a := range args {
-		if len(a) > l.MaxValue {
+		if len(a) > l.MaxValue && !bundle {
 			return fail(TextStringTooBig)
 		}
 		total += len(a)
@@ -54,6 +55,9 @@ func (l *Limits) check(s *Spec, args [][]byte) (Result, bool) {
 		if len(args[i]) > l.MaxKey {
 			return fail(TextKeyTooBig)
 		}
+	}
+	if i := s.announcedKey(args); i > 0 && len(args[i]) > l.MaxKey {
+		return fail(TextKeyTooBig)
 	}
 	if total > l.MaxCommand {
 		return fail(TextCommandTooBig)

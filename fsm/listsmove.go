@@ -189,13 +189,19 @@ func verifyLMove(args [][]byte, _ *Limits) (Result, bool) {
 	return Result{}, true
 }
 
+// moveEnds are the ends that an element is taken from, and brought to.
+func moveEnds(args [][]byte) (fromRight, toRight bool) {
+	if len(args) < 4 { // RPOPLPUSH, BRPOPLPUSH
+		return true, false
+	}
+	fromRight, _ = listEnd(args[2])
+	toRight, _ = listEnd(args[3])
+	return fromRight, toRight
+}
+
 // runLMove is LMOVE and RPOPLPUSH, and one try of BLMOVE and BRPOPLPUSH. It first removes what is dead, since that would invalidate what was found.
 func runLMove(x *execution, args [][]byte) Result {
-	fromRight, toRight := true, false
-	if len(args) >= 4 { // LMOVE, BLMOVE
-		fromRight, _ = listEnd(args[2])
-		toRight, _ = listEnd(args[3])
-	}
+	fromRight, toRight := moveEnds(args)
 	from, to := x.keySlots[0], x.keySlots[1]
 	x.k.st.DeleteDead(from, args[0], x.now)
 	x.k.st.DeleteDead(to, args[1], x.now)

@@ -138,7 +138,8 @@ func (m *Machine) Advance(index, term uint64) {
 }
 
 // Apply applies one entry. subs is nil, or exactly the entry's own Subs in their order, whose Status,
-// Results and ReadResults are then filled; what is executed is data, which Apply does not keep. An
+// Results and ReadResults are then filled, and the Listener hears of what happens; it does with subs that are
+// empty and not nil, too. What is executed is data, which Apply does not keep. An
 // entry that this build may not skip stops the machine.
 func (m *Machine) Apply(index, term uint64, data []byte, subs []*Sub) {
 	if m.stopped != nil {
@@ -193,7 +194,7 @@ func (m *Machine) apply(index, term uint64, data []byte, subs []*Sub) error {
 	}
 	m.grow(e.Header.Clock)
 	m.raise(e.Header.Clock, 0)
-	ctx := &Ctx{Index: index, Term: term, Seed: e.Header.Seed, m: m}
+	ctx := &Ctx{Index: index, Term: term, Seed: e.Header.Seed, own: subs != nil, m: m}
 	m.sessions.begin(index)
 	for _, id := range e.Header.Close {
 		m.sessions.end(id)

@@ -62,7 +62,7 @@ type modelCommand struct {
 
 func modelCommands() map[string]modelCommand {
 	all := make(map[string]modelCommand)
-	for _, part := range []map[string]modelCommand{modelStrings(), modelBits(), modelKeyspace(), modelKeyMoves(), modelLists(), modelListMoves(), modelBlocking(), modelHashes(), modelHashFields(), modelSets(), modelZSets(), modelHLLs()} {
+	for _, part := range []map[string]modelCommand{modelStrings(), modelBits(), modelKeyspace(), modelKeyMoves(), modelSorts(), modelDumps(), modelLists(), modelListMoves(), modelBlocking(), modelHashes(), modelHashFields(), modelSets(), modelZSets(), modelHLLs()} {
 		for name, c := range part {
 			all[name] = c
 		}
@@ -237,32 +237,38 @@ func (m *model) nextDeadline() (at int64) {
 // sizes are the numbers of KV.STATS.
 func (m *model) sizes() (keys, keyBytes, valueBytes, logical int64) {
 	for name, k := range m.keys {
-		value, over := int64(len(k.str)), int64(store.EntryOverhead)
-		if k.at != 0 {
-			over += store.DeadlineOverhead
-		}
-		if k.kind != "string" {
-			over += store.CollectionOverhead + int64(len(k.list))*store.ElementOverhead + int64(len(k.fields))*store.FieldOverhead
-			over += int64(len(k.set))*store.MemberOverhead + int64(len(k.scores))*store.ScoreOverhead
-		}
-		for member := range k.set {
-			value += int64(len(member))
-		}
-		for member := range k.scores {
-			value += int64(len(member))
-		}
-		for _, e := range k.list {
-			value += int64(len(e))
-		}
-		for _, f := range k.fields {
-			value += int64(len(f.name) + len(f.value))
-		}
+		value, over := k.sizes()
 		keys++
 		keyBytes += int64(len(name))
 		valueBytes += value
 		logical += int64(len(name)) + value + over
 	}
 	return keys, keyBytes, valueBytes, logical
+}
+
+// sizes are the bytes of a key's value, and what it costs beside them and its name.
+func (k *modelKey) sizes() (value, over int64) {
+	value, over = int64(len(k.str)), int64(store.EntryOverhead)
+	if k.at != 0 {
+		over += store.DeadlineOverhead
+	}
+	if k.kind != "string" {
+		over += store.CollectionOverhead + int64(len(k.list))*store.ElementOverhead + int64(len(k.fields))*store.FieldOverhead
+		over += int64(len(k.set))*store.MemberOverhead + int64(len(k.scores))*store.ScoreOverhead
+	}
+	for member := range k.set {
+		value += int64(len(member))
+	}
+	for member := range k.scores {
+		value += int64(len(member))
+	}
+	for _, e := range k.list {
+		value += int64(len(e))
+	}
+	for _, f := range k.fields {
+		value += int64(len(f.name) + len(f.value))
+	}
+	return value, over
 }
 
 // full tells whether growing commands are refused.

@@ -18,6 +18,7 @@ func modelKeyMoves() map[string]modelCommand {
 		"RENAMENX":  {arity: 3, write: write, run: (*model).rename},
 		"RANDOMKEY": {arity: 1, run: (*model).randomKey},
 		"KEYS":      {arity: 2, run: (*model).keysLike},
+		"MEMORY":    {arity: -3, static: staticMemory, run: (*model).memory},
 	}
 }
 
@@ -108,8 +109,40 @@ func (m *model) keysLike(words []string) Result {
 	return m.scan([]string{"SCAN", "0", "MATCH", words[1]})
 }
 
+func staticMemory(args []string) *Result {
+	if !strings.EqualFold(args[0], "USAGE") {
+		return oops(CodeError, "ERR unknown subcommand '"+args[0]+"'. Try MEMORY HELP.")
+	}
+	for i := 2; i < len(args); i += 2 {
+		if !strings.EqualFold(args[i], "SAMPLES") || i+1 == len(args) {
+			return syntaxError()
+		}
+		if n, ok := integer(args[i+1]); !ok {
+			return notInteger()
+		} else if n < 0 {
+			return syntaxError()
+		}
+	}
+	return nil
+}
+
+func (m *model) memory(words []string) Result {
+	k := m.read(words[2])
+	if k == nil {
+		return Null()
+	}
+	value, over := k.sizes()
+	return Int(int64(len(words[2])) + value + over)
+}
+
 func (g *source) keyMoveCommand() []string {
-	switch g.IntN(8) {
+	switch g.IntN(9) {
+	case 8:
+		words := []string{"MEMORY", g.pick("USAGE", "usage", "USAGE", "SIZE"), g.key()}
+		for g.chance(3) {
+			words = append(words, g.pickWords([]string{"SAMPLES", g.number()}, []string{"samples", "0"}, []string{"SAMPLES"}, []string{"bogus", "1"})...)
+		}
+		return words
 	case 0, 1, 2:
 		words := []string{"COPY", g.key(), g.key()}
 		for g.chance(2) {

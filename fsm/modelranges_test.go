@@ -203,6 +203,9 @@ func (m *model) unspecified(words []string) bool {
 			return true
 		}
 	}
+	if m.ambiguous(words) {
+		return true
+	}
 	for i := 3; strings.EqualFold(words[0], "COPY") && i+1 < len(words); i++ {
 		if n, ok := integer(words[i+1]); ok && n > 0 && strings.EqualFold(words[i], "DB") {
 			return true

@@ -25,6 +25,12 @@ var families = map[string]func(g *source) []string{
 	"hyperloglogs": func(g *source) []string {
 		return g.pickFrom(g.hllCommand, g.hllCommand, g.hllCommand, g.expireCommand, g.keyMoveCommand)
 	},
+	"sorts": func(g *source) []string {
+		return g.pickFrom(g.sortCommand, g.sortCommand, g.sortCommand, g.numberCommand, g.numberCommand, g.bulkCommand, g.zsetCommand, g.expireCommand)
+	},
+	"dumps": func(g *source) []string {
+		return g.pickFrom(g.dumpCommand, g.dumpCommand, g.dumpCommand, g.expireCommand, g.listCommand, g.setCommand, g.zsetCommand, g.hashCommand)
+	},
 	"key moves": func(g *source) []string {
 		return g.pickFrom(g.keyMoveCommand, g.keyMoveCommand, g.bulkCommand, g.expireCommand, g.stringCommand, g.setCommand, g.zsetCommand, g.hashCommand)
 	},

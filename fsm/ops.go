@@ -77,6 +77,11 @@ const (
 	OpRandomKey   Op = 308
 	OpKeys        Op = 309
 	OpObject      Op = 310
+	OpSort        Op = 311
+	OpSortRO      Op = 312
+	OpDump        Op = 313
+	OpRestore     Op = 314
+	OpMemory      Op = 315
 
 	OpLPush     Op = 320
 	OpRPush     Op = 321
@@ -188,4 +193,16 @@ const (
 	OpExec Op = 528
 	// OpWatch: KV.WATCH key… → the keys' marks.
 	OpWatch Op = 529
+
+	// EVAL script numkeys key… arg…, and its like: run by the router at the leader of the keys, never in the log.
+	OpEval      Op = 530
+	OpEvalRO    Op = 531
+	OpEvalSHA   Op = 532
+	OpEvalSHARO Op = 533
+	// OpLook: KV.LOOK key… → [clock, largest value, default TTL, full, mark…].
+	OpLook Op = 534
+	// OpEntry: KV.ENTRY key bytes → the key's sections, null when it is absent.
+	OpEntry Op = 535
+	// OpEffect: KV.EFFECT numkeys key… guard command… → OK, null when the guard does not fit.
+	OpEffect Op = 536
 )

@@ -94,6 +94,12 @@ func redisAgrees(name string, ours, theirs Result) bool {
 		d := ours.Int - theirs.Int
 		return d <= within && d >= -within && (ours.Int < 0) == (theirs.Int < 0)
 	}
+	if name == "DUMP" && ours.Kind == KindBulk && theirs.Kind == KindBulk {
+		return true // the same value in other bytes: see TestDumpAgainstRedis
+	}
+	if name == "MEMORY" && ours.Kind == KindInt && theirs.Kind == KindInt {
+		return true // each counts its own bytes
+	}
 	return show(unordered(name, worded(name, ours))) == show(unordered(name, worded(name, theirs)))
 }
 
@@ -212,6 +218,9 @@ func (r *rivals) play(l line) {
 	}
 	ours := plainly(r.t, words, r.tm.do(words...), r.tm.do)
 	var theirs Result
+	if strings.HasPrefix(name, "SORT") {
+		r.redis.do(r.t, "ZADD", "no such key", "XX", "1", "a") // or a number out of range that it read before makes all of SORT's so
+	}
 	if drawing[name] && !ours.IsError() && ours.Kind != KindNull && len(words) <= 4 {
 		theirs = r.redraw(words, ours)
 	} else {
@@ -332,8 +341,11 @@ func TestTableAgainstRedis(t *testing.T) {
 		}
 		n++
 		named := s.Name
-		if s.Op == OpObject {
+		switch s.Op {
+		case OpObject:
 			named = "OBJECT|ENCODING"
+		case OpMemory:
+			named = "MEMORY|USAGE"
 		}
 		res := redis.do(t, "COMMAND", "INFO", named)
 		if len(res.Elems) != 1 || len(res.Elems[0].Elems) < 6 {
@@ -350,7 +362,7 @@ func TestTableAgainstRedis(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: arity and keys %v, Redis %v", s.Name, got, want)
 		}
-		if w := slices.Contains(flags, "write"); w != s.Write {
+		if w := slices.Contains(flags, "write"); w != s.Write && !s.Script {
 			t.Errorf("%s: write %v, Redis %v", s.Name, s.Write, flags)
 		}
 		if d := slices.Contains(flags, "denyoom"); d != s.DenyOOM {

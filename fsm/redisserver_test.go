@@ -47,6 +47,7 @@ func startRedis(t *testing.T) *redisServer {
 	socket := filepath.Join(dir, "s")
 	// Timeouts of blocked clients are looked at as often as the server's timer rings.
 	cmd := exec.CommandContext(context.Background(), path, "--hz", "500", "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--daemonize", "no")
+	cmd.Env = append(os.Environ(), "LC_ALL=C") // SORT compares bytes then
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -97,6 +97,9 @@ func (x *execution) fits(n int64) *Result {
 		res := Error(CodeTooBig, TextReplyTooBig)
 		return &res
 	}
+	if x.bundle != nil && x.bundle.quiet {
+		return nil
+	}
 	if x.bundle != nil {
 		return x.fitsBundle(n)
 	}

@@ -202,7 +202,12 @@ func runSetStore(x *execution, args [][]byte) Result {
 
 // replace puts n members into the first key of the command, whatever was there before.
 func (x *execution) replace(key []byte, n int, fill func()) {
-	x.slot = x.keySlots[0]
+	x.replaceAt(x.keySlots[0], key, n, fill)
+}
+
+// replaceAt is replace for any key of the command, with its slot.
+func (x *execution) replaceAt(slot uint16, key []byte, n int, fill func()) {
+	x.slot = slot
 	if _, found := x.take(key); found {
 		x.k.st.Delete(x.slot, key)
 	}

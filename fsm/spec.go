@@ -38,6 +38,7 @@ const (
 	CatSortedSet
 	CatHyperLogLog
 	CatBlocking
+	CatScripting
 )
 
 // Spec is one row of a command table. It is immutable.
@@ -52,6 +53,9 @@ type Spec struct {
 	// KeysFrom is the place of the argument that tells how many keys follow it, the name counted as 0. They
 	// come on top of those that FirstKey begins. 0: none.
 	KeysFrom int
+	// Announced gives the index of one more key among the arguments, which a word in front of it announces; 0 for
+	// none. Nil: there never is one.
+	Announced func(args [][]byte) int
 
 	Write   bool // goes through the log
 	DenyOOM bool // may grow memory: refused when memory or disk is short
@@ -65,8 +69,10 @@ type Spec struct {
 	Whole      bool
 	Categories uint64
 	// Pops is what a command that waits pops from; PopsNothing for all others. See blocking.go.
-	Pops  Pops
-	Since uint32 // the cluster version that brought the command
+	Pops Pops
+	// Script: the command runs a script. The router runs it, at a leader; no entry of the log has it.
+	Script bool
+	Since  uint32 // the cluster version that brought the command
 
 	// Verify finds the errors that need no state, in arguments whose number fits Arity; false comes
 	// with the error. Nil: none.
@@ -74,6 +80,8 @@ type Spec struct {
 
 	// run executes a data command; nil in tables of other states.
 	run func(x *execution, args [][]byte) Result
+	// tells tells of the events of a data command; nil when it has none.
+	tells telling
 }
 
 // KeyRange gives the keys at fixed places among n arguments (the name not counted): indexes first,
@@ -100,6 +108,14 @@ func (s *Spec) CountedKeys(args [][]byte) (first, end int) {
 		return 0, 0
 	}
 	return s.KeysFrom, s.KeysFrom + int(n)
+}
+
+// announcedKey is Announced, 0 without it.
+func (s *Spec) announcedKey(args [][]byte) int {
+	if s.Announced == nil {
+		return 0
+	}
+	return s.Announced(args)
 }
 
 // Answers tells whether a write with these arguments answers with data, so that its reply takes up to
@@ -130,6 +146,9 @@ func (s *Spec) Keys(args [][]byte) iter.Seq2[int, []byte] {
 			if !yield(i, args[i]) {
 				return
 			}
+		}
+		if i := s.announcedKey(args); i > 0 {
+			yield(i, args[i])
 		}
 	}
 }
@@ -171,8 +190,11 @@ func NewTable(l Limits, rows []Spec) *Table {
 		if t.byOp[s.Op] != nil || t.byName[s.Name] != nil {
 			panic("fsm: table: duplicate row " + s.Name)
 		}
-		if s.Op == OpExec {
+		switch s.Op {
+		case OpExec:
 			s.Verify = t.verifyExec
+		case OpEffect:
+			s.Verify = t.verifyEffect
 		}
 		t.byOp[s.Op], t.byName[s.Name] = s, s
 	}

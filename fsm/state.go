@@ -80,6 +80,8 @@ type Ctx struct {
 	// writes bounds the replies of the Sub's writes.
 	writes writeRoom
 
+	// own: this machine's replica proposed the entry being applied, so somebody waits for its results here.
+	own bool
 	due bool
 	m   *Machine
 	x   *execution // room of a Query

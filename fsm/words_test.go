@@ -181,7 +181,7 @@ func (g *source) ttl() []string {
 
 // command draws one command, its name first.
 func (g *source) command() []string {
-	families := []func() []string{g.stringCommand, g.bitCommand, g.listCommand, g.listMoveCommand, g.blockingCommand, g.hashCommand, g.hashFieldCommand, g.setCommand, g.zsetCommand, g.hllCommand, g.keyCommand, g.keyMoveCommand, g.expireCommand, g.bulkCommand}
+	families := []func() []string{g.stringCommand, g.bitCommand, g.listCommand, g.listMoveCommand, g.blockingCommand, g.hashCommand, g.hashFieldCommand, g.setCommand, g.zsetCommand, g.hllCommand, g.keyCommand, g.keyMoveCommand, g.sortCommand, g.numberCommand, g.dumpCommand, g.expireCommand, g.bulkCommand}
 	return g.spoiled(families[g.IntN(len(families))]())
 }
 

@@ -75,16 +75,22 @@ func parseBound(b []byte) (v float64, open, ok bool) {
 		open = true
 		b = b[1:]
 	}
+	v, _, ok = looseDouble(b)
+	return v, open, ok
+}
+
+// looseDouble reads what strtod reads. ranged is as there.
+func looseDouble(b []byte) (v float64, ranged, ok bool) {
 	start := 0
 	for start < len(b) && isSpace(b[start]) {
 		start++
 	}
-	v, n, _ := strtod(b[start:])
+	v, n, ranged := strtod(b[start:])
 	end := start + n
 	if n == 0 {
 		end = 0
 	}
-	return v, open, (end == len(b) || b[end] == 0) && !math.IsNaN(v)
+	return v, ranged, (end == len(b) || b[end] == 0) && !math.IsNaN(v)
 }
 
 func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }

@@ -65,6 +65,11 @@ const (
 	OpRandomKey   Op = 308
 	OpKeys        Op = 309
 	OpObject      Op = 310
+	OpSort        Op = 311
+	OpSortRO      Op = 312
+	OpDump        Op = 313
+	OpRestore     Op = 314
+	OpMemory      Op = 315
 
 	OpLPush     Op = 320
 	OpRPush     Op = 321
@@ -170,6 +175,13 @@ const (
 	OpKVStats Op = 514
 	OpExec    Op = 528
 	OpWatch   Op = 529
+
+	OpEval      Op = 530
+	OpEvalRO    Op = 531
+	OpEvalSHA   Op = 532
+	OpEvalSHARO Op = 533
+	OpLook      Op = 534
+	OpEffect    Op = 536
 )
 
 // Command is what a client must know of a command to send it to the right node and to know whether
@@ -188,9 +200,10 @@ type Command struct {
 // on top of those that FirstKey begins. 0: none.
 func (c *Command) KeysFrom() int {
 	switch c.Op {
-	case OpLMPop, OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff, OpExec:
+	case OpLMPop, OpSInterCard, OpZMPop, OpZUnion, OpZInter, OpZInterCard, OpZDiff, OpExec, OpEffect:
 		return 1
-	case OpZUnionStore, OpZInterStore, OpZDiffStore, OpBLMPop, OpBZMPop:
+	case OpEval, OpEvalRO, OpEvalSHA, OpEvalSHARO,
+		OpZUnionStore, OpZInterStore, OpZDiffStore, OpBLMPop, OpBZMPop:
 		return 2
 	}
 	return 0
@@ -289,6 +302,11 @@ var commands = [...]Command{
 	{OpRandomKey, "RANDOMKEY", 0, 0, 0, read},
 	{OpKeys, "KEYS", 0, 0, 0, read},
 	{OpObject, "OBJECT", 2, 2, 1, read},
+	{OpSort, "SORT", 1, 1, 1, write},
+	{OpSortRO, "SORT_RO", 1, 1, 1, read},
+	{OpDump, "DUMP", 1, 1, 1, read},
+	{OpRestore, "RESTORE", 1, 1, 1, write},
+	{OpMemory, "MEMORY", 2, 2, 1, read},
 	{OpLPush, "LPUSH", 1, 1, 1, write},
 	{OpRPush, "RPUSH", 1, 1, 1, write},
 	{OpLPop, "LPOP", 1, 1, 1, write},
@@ -387,6 +405,12 @@ var commands = [...]Command{
 	{OpKVStats, "KV.STATS", 0, 0, 0, read},
 	{OpExec, "KV.EXEC", 0, 0, 0, write},
 	{OpWatch, "KV.WATCH", 1, -1, 1, read},
+	{OpEval, "EVAL", 0, 0, 0, write},
+	{OpEvalRO, "EVAL_RO", 0, 0, 0, read},
+	{OpEvalSHA, "EVALSHA", 0, 0, 0, write},
+	{OpEvalSHARO, "EVALSHA_RO", 0, 0, 0, read},
+	{OpLook, "KV.LOOK", 1, -1, 1, read},
+	{OpEffect, "KV.EFFECT", 0, 0, 0, write},
 }
 
 // opOfName finds a name by trying: the table is short, and callers do it once per command text.
