@@ -32,7 +32,9 @@ func busTime(size int) time.Duration {
 // Message is what a publisher sends to a channel.
 type Message struct {
 	// Sharded: a channel of SPUBLISH, which is another than the one of PUBLISH with the same name.
-	Sharded       bool
+	Sharded bool
+	// Script: it is about scripts, and for the other nodes alone. SCRIPTS.md.
+	Script        bool
 	Channel, Data []byte
 }
 
@@ -75,8 +77,8 @@ func (b *Bus) Stats() BusStats {
 	}
 }
 
-// Dropped counts the messages that were given up for another node.
-func (b *Bus) Dropped() uint64 { return b.counts.dropped.Load() }
+// Dropped counts the messages that were given up for another node, and the events that were not made into any.
+func (b *Bus) Dropped() uint64 { return b.counts.dropped.Load() + b.r.notices.dropped.Load() }
 
 // Receive sets who delivers the messages of other nodes and tells how many receivers each had. f must be
 // quick and must not wait; it is called by many goroutines, for the messages of one node in their order.
@@ -124,14 +126,63 @@ func (it *busItem) settleLocked(receivers uint32) {
 // Publish sends m to every other member and returns how many receivers it had there, as far as they
 // answered within the time of busTime. m is the caller's again when it returns.
 func (b *Bus) Publish(ctx context.Context, m *Message) int64 {
-	places := b.r.m.Load()
-	if places == nil || len(places.Nodes) < 2 || b.r.cfg.Link == nil {
+	if b.alone() {
 		return 0
 	}
-	body := appendBusMessage(nil, m)
-	limit := busTime(len(body))
+	return b.carry(ctx, appendBusMessage(nil, m))
+}
+
+// announce delivers messages here, and then to every other member. It returns when those have answered or their
+// time is over, so there is never more of one caller on its way than of one announce.
+func (b *Bus) announce(ms []Message) {
+	if bodies := b.deliver(ms); bodies != nil {
+		b.carry(b.r.ctx, bodies...)
+	}
+}
+
+// offer is announce without waiting for the other members.
+func (b *Bus) offer(ms []Message) {
+	size, bodies := 0, b.deliver(ms)
+	for _, body := range bodies {
+		size += len(body)
+	}
+	if bodies != nil {
+		b.enqueue(&publishing{done: make(chan struct{})}, bodies, time.Now().Add(busTime(size)))
+	}
+}
+
+// deliver gives messages to the subscribers here, and tells what is to be carried to the other members.
+func (b *Bus) deliver(ms []Message) (bodies [][]byte) {
+	if receive := b.receive.Load(); receive != nil {
+		for i := range ms {
+			(*receive)(&ms[i])
+		}
+	}
+	if len(ms) == 0 || b.alone() {
+		return nil
+	}
+	bodies = make([][]byte, len(ms))
+	for i := range ms {
+		bodies[i] = appendBusMessage(nil, &ms[i])
+	}
+	return bodies
+}
+
+// alone tells whether there is no other member to send to.
+func (b *Bus) alone() bool {
+	places := b.r.m.Load()
+	return places == nil || len(places.Nodes) < 2 || b.r.cfg.Link == nil
+}
+
+// carry sends messages to every other member and returns how many receivers they had. There is a Map.
+func (b *Bus) carry(ctx context.Context, bodies ...[]byte) int64 {
+	size := 0
+	for _, body := range bodies {
+		size += len(body)
+	}
+	limit := busTime(size)
 	pub := &publishing{done: make(chan struct{})}
-	if !b.enqueue(places, pub, body, time.Now().Add(limit)) {
+	if !b.enqueue(pub, bodies, time.Now().Add(limit)) {
 		return 0
 	}
 	timer := time.NewTimer(limit)
@@ -147,14 +198,15 @@ func (b *Bus) Publish(ctx context.Context, m *Message) int64 {
 	return pub.receivers
 }
 
-// enqueue puts a message into the queue of every other member; false when there is nobody to wait for.
-func (b *Bus) enqueue(places *Map, pub *publishing, body []byte, due time.Time) bool {
+// enqueue puts messages into the queue of every other member; false when there is nobody to wait for.
+func (b *Bus) enqueue(pub *publishing, bodies [][]byte, due time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.mu.closed {
 		return false
 	}
-	b.counts.published.Add(1)
+	b.counts.published.Add(uint64(len(bodies)))
+	places := b.r.m.Load()
 	b.forgetLocked(places)
 	for node := range places.Nodes {
 		if node == b.r.cfg.Self {
@@ -165,21 +217,27 @@ func (b *Bus) enqueue(places *Map, pub *publishing, body []byte, due time.Time) 
 			p = &busPeer{node: node}
 			b.mu.peers[node] = p
 		}
-		if len(p.queue) >= maxBusMessages || len(p.queue) > 0 && p.bytes+len(body) > maxBusBytes {
-			b.counts.dropped.Add(1)
-			continue
-		}
-		p.queue = append(p.queue, busItem{pub: pub, body: body, due: due, waited: !p.lagging})
-		p.bytes += len(body)
-		if !p.lagging {
-			pub.left++
-		}
-		if !p.sending {
-			p.sending = true
-			b.r.work.Go(func() { b.send(p) })
+		for _, body := range bodies {
+			b.enqueueLocked(p, busItem{pub: pub, body: body, due: due, waited: !p.lagging})
 		}
 	}
 	return pub.left > 0
+}
+
+func (b *Bus) enqueueLocked(p *busPeer, it busItem) {
+	if len(p.queue) >= maxBusMessages || len(p.queue) > 0 && p.bytes+len(it.body) > maxBusBytes {
+		b.counts.dropped.Add(1)
+		return
+	}
+	p.queue = append(p.queue, it)
+	p.bytes += len(it.body)
+	if it.waited {
+		it.pub.left++
+	}
+	if !p.sending {
+		p.sending = true
+		b.r.work.Go(func() { b.send(p) })
+	}
 }
 
 // forgetLocked drops the peers that are no members any more and have nothing under way.

@@ -17,6 +17,9 @@ const busHead = 1 + 1 + 8 + 8 + 4
 // busSharded is the flag of a message to a sharded channel.
 const busSharded byte = 1
 
+// busScript is the flag of a message about scripts.
+const busScript byte = 2
+
 func appendBusMessage(dst []byte, m *Message) []byte {
 	if dst == nil {
 		dst = make([]byte, 0, 9+len(m.Channel)+len(m.Data))
@@ -24,6 +27,9 @@ func appendBusMessage(dst []byte, m *Message) []byte {
 	flags := byte(0)
 	if m.Sharded {
 		flags = busSharded
+	}
+	if m.Script {
+		flags = busScript
 	}
 	be := binary.BigEndian
 	dst = be.AppendUint32(append(dst, flags), uint32(len(m.Channel)))

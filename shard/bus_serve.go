@@ -3,13 +3,14 @@
 package shard
 
 import (
+	"context"
 	"encoding/binary"
 	"sync"
 )
 
 // busSource is what is known of another node that publishes.
 type busSource struct {
-	// mu keeps the frames of one source in their order; nothing waits under it.
+	// mu keeps the frames of one source in their order. Who has it hands messages over, which takes as long as patterns do.
 	mu sync.Mutex
 	// incarnation and sequence are those of the frame delivered last.
 	incarnation, sequence uint64
@@ -31,10 +32,10 @@ func parseBusFrame(src []byte) (f busFrame, err error) {
 	n := d.count(maxBusFrameMessages)
 	for ; n > 0 && d.ok(); n-- {
 		flags := d.byte()
-		m := Message{Sharded: flags == busSharded}
+		m := Message{Sharded: flags == busSharded, Script: flags == busScript}
 		m.Channel = d.bytes(int(d.uint32()))
 		m.Data = d.bytes(int(d.uint32()))
-		d.bad = d.bad || flags > busSharded
+		d.bad = d.bad || flags > busScript
 		f.messages = append(f.messages, m)
 	}
 	if !d.ok() || len(d.src) > 0 || f.sequence == 0 || len(f.messages) == 0 {
@@ -58,7 +59,8 @@ func appendBusReply(dst []byte, v verdict, counts []uint32) []byte {
 }
 
 // serve delivers the messages of another node, unless a later frame of it was delivered before.
-func (b *Bus) serve(from string, req []byte) []byte {
+// What is not delivered by the end of ctx is not any more: its sender went on without.
+func (b *Bus) serve(ctx context.Context, from string, req []byte) []byte {
 	f, err := parseBusFrame(req)
 	if err != nil {
 		return appendBusReply(nil, refusedInvalid, nil)
@@ -66,15 +68,27 @@ func (b *Bus) serve(from string, req []byte) []byte {
 	s := b.source(from)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if ctx.Err() != nil {
+		b.counts.late.Add(1)
+		return appendBusReply(nil, refusedOverloaded, nil)
+	}
 	if f.incarnation < s.incarnation || f.incarnation == s.incarnation && f.sequence <= s.sequence {
 		b.counts.late.Add(1)
 		return appendBusReply(nil, refusedOrder, nil)
 	}
 	s.incarnation, s.sequence = f.incarnation, f.sequence
 	counts := make([]uint32, len(f.messages))
-	if receive := b.receive.Load(); receive != nil {
-		for i := range f.messages {
-			counts[i] = uint32((*receive)(&f.messages[i]))
+	receive := b.receive.Load()
+	for i := range f.messages {
+		if ctx.Err() != nil {
+			b.counts.late.Add(1)
+			break
+		}
+		switch m := &f.messages[i]; {
+		case m.Script:
+			counts[i] = uint32(b.r.scripts.hear(m))
+		case receive != nil:
+			counts[i] = uint32((*receive)(m))
 		}
 	}
 	return appendBusReply(nil, answered, counts)

@@ -49,7 +49,7 @@ func TestBusFrames(t *testing.T) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
-	for at, b := range map[int]byte{0: 2, 1: 3, 21: 9, busHead: 2} {
+	for at, b := range map[int]byte{0: 2, 1: 3, 21: 9, busHead: 3} {
 		bad := slices.Clone(whole)
 		bad[at] = b
 		if _, err := parseBusFrame(bad); err == nil {
@@ -102,7 +102,7 @@ func TestBusSource(t *testing.T) {
 		{"n1", 2, 10, refusedOrder},
 	} {
 		text := fmt.Sprint(step.from, " ", step.incarnation, " ", step.sequence)
-		reply := r.bus.serve(step.from, appendBusFrame(step.incarnation, step.sequence, busItems(Message{Data: []byte(text)})))
+		reply := r.bus.serve(t.Context(), step.from, appendBusFrame(step.incarnation, step.sequence, busItems(Message{Data: []byte(text)})))
 		if verdict(reply[1]) != step.want {
 			t.Errorf("%s: %v", text, verdict(reply[1]))
 		}
@@ -113,7 +113,7 @@ func TestBusSource(t *testing.T) {
 	if s := r.Bus().Stats(); s.Late != 4 {
 		t.Errorf("%d late frames", s.Late)
 	}
-	if v := verdict(r.bus.serve("n1", []byte{forwardVersion, forwardPublish})[1]); v != refusedInvalid {
+	if v := verdict(r.bus.serve(t.Context(), "n1", []byte{forwardVersion, forwardPublish})[1]); v != refusedInvalid {
 		t.Errorf("half a frame: %v", v)
 	}
 }

@@ -56,10 +56,14 @@ type Settings struct {
 	Policy string `json:"policy"`
 	// DefaultTTLMillis is given to keys written without a TTL; 0 means none.
 	DefaultTTLMillis int64 `json:"defaultTtlMillis"`
+	// Events are the classes of events of keys that are published, in the letters of notify-keyspace-events;
+	// empty publishes none.
+	Events string `json:"events,omitempty"`
 }
 
 func (s *Settings) validate() error {
 	_, known := fsm.ParsePolicy(s.Policy)
+	_, classes := fsm.ParseClasses(s.Events)
 	switch {
 	case s.Groups < 1 || s.Groups > MaxGroups:
 		return fmt.Errorf("%w: groups %d is not within 1 … %d", ErrRefused, s.Groups, MaxGroups)
@@ -67,6 +71,8 @@ func (s *Settings) validate() error {
 		return fmt.Errorf("%w: replicas %d is not an odd number within 1 … %d", ErrRefused, s.Replicas, MaxReplicas)
 	case s.DefaultTTLMillis < 0:
 		return fmt.Errorf("%w: default TTL is negative", ErrRefused)
+	case !classes:
+		return fmt.Errorf("%w: classes of events %q are not known", ErrRefused, s.Events)
 	case !known:
 		return fmt.Errorf("%w: eviction policy %q is not known", ErrRefused, s.Policy)
 	}

@@ -12,7 +12,7 @@
 // budgets with names (LANES.md). DESIGN.md in this folder holds the membership protocol: its steps, and what
 // becomes of each when a node dies in the middle. A published message is delivered by a node once or not
 // at all, and never before an earlier one of its publisher (BUS.md). Who is blocked is woken by hints (WAITS.md);
-// what is popped is decided by the log alone.
+// what is popped is decided by the log alone. A script runs at a leader and takes effect by one guarded entry (SCRIPTS.md).
 //
 // Concurrency: every exported method may be called from any goroutine. Readers see the control
 // state through an immutable View behind an atomic pointer. Decisions (planner, placement, step

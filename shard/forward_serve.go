@@ -50,11 +50,13 @@ type inbound struct {
 func (r *Router) handleForward(ctx context.Context, from string, req []byte) ([]byte, error) {
 	switch {
 	case len(req) > 1 && req[1] == forwardPublish:
-		return r.bus.serve(from, req), nil
+		return r.bus.serve(ctx, from, req), nil
 	case len(req) > 1 && req[1] == forwardWaits:
 		return r.serveWaits(from, req), nil
 	case len(req) > 1 && req[1] == forwardWake:
 		return r.serveWake(req), nil
+	case len(req) > 1 && req[1] == forwardScript:
+		return r.serveScript(ctx, from, req)
 	}
 	q, err := parseForwardRequest(req)
 	if err != nil {

@@ -26,6 +26,8 @@ type Node struct {
 	router *Router
 	// view is the newest control state seen in this process; never nil, Revision 0 before the first.
 	view atomic.Pointer[View]
+	// listening keeps listen from going by an older View than another call of it.
+	listening sync.Mutex
 
 	// ctx is the node's lifetime; wg joins what start began.
 	ctx    context.Context
@@ -78,7 +80,8 @@ func Open(h *host.Host, rn *raftnode.Node, cfg Config) (*Node, error) {
 	n.mu.replicas = make(map[uint32]*replica)
 	n.view.Store(emptyView())
 	n.router = newRouter(routerConfig{
-		Self: rn.ID(), Incarnation: rn.Incarnation(), Table: n.table, Link: rn, Rand: h.Rand, Logger: n.log, Member: n.member,
+		Self: rn.ID(), Incarnation: rn.Incarnation(), Table: n.table, Link: rn, Rand: h.Rand, Logger: n.log, Member: n.member, Wall: h.Wall.Now,
+		HashKey: n.hashKey,
 	})
 	id, err := loadIdentity(rn)
 	if err != nil {
@@ -255,8 +258,16 @@ func (n *Node) publish(v *View) {
 			break
 		}
 	}
+	n.listen()
 	n.viewMoved.fire()
 	n.kick()
+}
+
+// listen has those events published that the newest View asks for.
+func (n *Node) listen() {
+	n.listening.Lock()
+	defer n.listening.Unlock()
+	n.router.notices.want(n.view.Load().Settings.Events)
 }
 
 // kick asks the agent to look, without waiting.
@@ -307,7 +318,11 @@ func (n *Node) Configure(ctx context.Context, change func(s *Settings)) error {
 		s := v.Settings
 		change(&s)
 		_, err := n.propose(ctx, &cmdSettings{If: v.SettingsRev, Settings: s})
-		if err == nil {
+		if err == nil { // who asks this node next finds it; when it takes too long, the settings are made all the same
+			_ = n.viewMoved.until(ctx, func() bool {
+				w := n.view.Load()
+				return w.Settings == s || w.SettingsRev > v.SettingsRev
+			})
 			return nil
 		}
 		if !errors.Is(err, ErrConflict) || ctx.Err() != nil {

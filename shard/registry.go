@@ -4,6 +4,7 @@ package shard
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,8 @@ type edge struct {
 	// wakes are to be sent; sending: a goroutine does.
 	wakes   []wake
 	sending bool
+	// silent: the ticket of it that was out last did not come back in time. Tickets of other edges go first.
+	silent bool
 }
 
 type ticketState uint8
@@ -75,16 +78,30 @@ const (
 )
 
 type ticket struct {
-	id    ticketID
-	edge  *edge
-	pops  fsm.Pops
-	lines []*waitLine
+	id     ticketID
+	edge   *edge
+	pops   fsm.Pops
+	places []standing
+	size   int64
 	// since orders tickets.
 	since time.Time
 	// wake is the number of its last wake, at the time of it.
 	wake  uint32
 	at    time.Time
 	state ticketState
+	// missed: it was armed again though nothing became of its last wake. Others go first.
+	missed bool
+}
+
+// standing is a ticket's place in one line; key is the first of the ticket's keys that is the line's.
+type standing struct {
+	line *waitLine
+	key  uint32
+}
+
+// keyOf is the ticket's key that a line is of.
+func (t *ticket) keyOf(l *waitLine) uint32 {
+	return t.places[slices.IndexFunc(t.places, func(p standing) bool { return p.line == l })].key
 }
 
 // waitLine is who waits for one key, the oldest first.
@@ -93,6 +110,8 @@ type waitLine struct {
 	tickets []*ticket
 	// out is the ticket of it that is out, or nil.
 	out *ticket
+	// newest is the ticket that came last.
+	newest *ticket
 }
 
 var _ fsm.Waiters = (*registry)(nil)
@@ -128,23 +147,51 @@ func (g *registry) passLocked(line *waitLine) {
 	}
 }
 
+// Opened implements fsm.Waiters.
+func (g *registry) Opened() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.closed {
+		return
+	}
+	keys := slices.Collect(maps.Keys(g.mu.lines))
+	g.r.work.Add(1)
+	go func() {
+		defer g.r.work.Done()
+		g.lookAgain(keys)
+	}()
+}
+
 // wakeLocked wakes the next ticket of a line whose key has something, if nobody is out.
 func (g *registry) wakeLocked(line *waitLine, holds fsm.Pops) {
 	if line.out != nil || holds == fsm.PopsNothing || g.mu.closed {
 		return
 	}
-	for _, t := range line.tickets {
-		if t.state != ticketArmed || t.pops != holds {
-			continue
-		}
-		t.state, t.at = ticketOut, time.Now()
-		t.wake++
-		line.out = t
-		g.mu.out[line] = struct{}{}
-		t.edge.wakes = append(t.edge.wakes, wake{ticket: t.id.id, number: t.wake, key: uint32(slices.Index(t.lines, line))})
-		g.sendLocked(t.edge)
+	t := line.next(holds)
+	if t == nil {
 		return
 	}
+	t.state, t.at = ticketOut, time.Now()
+	t.wake++
+	line.out = t
+	g.mu.out[line] = struct{}{}
+	t.edge.wakes = append(t.edge.wakes, wake{ticket: t.id.id, number: t.wake, key: t.keyOf(line)})
+	g.sendLocked(t.edge)
+}
+
+// next is the ticket to be woken: the first that may be expected to answer, else the one that was tried longest ago, so
+// that those who do not answer hold up nobody behind them for longer than a round takes.
+func (l *waitLine) next(holds fsm.Pops) (next *ticket) {
+	for _, t := range l.tickets {
+		switch {
+		case t.state != ticketArmed || t.pops != holds:
+		case !t.missed && !t.edge.silent:
+			return t
+		case next == nil || t.at.Before(next.at):
+			next = t
+		}
+	}
+	return next
 }
 
 // serveWaits takes what an edge tells of its tickets. It answers with a frame.
@@ -176,9 +223,9 @@ func (r *Router) serveWaits(from string, req []byte) []byte {
 func (g *registry) take(from string, q *waitsRequest) (unknown, full []uint64, look []string, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e := g.edgeLocked(from, q)
+	e, look := g.edgeLocked(from, q)
 	if e == nil {
-		return nil, nil, nil, false
+		return nil, nil, look, false
 	}
 	for _, id := range q.ended {
 		look = append(look, g.dropLocked(g.mu.tickets[ticketID{from, id}])...)
@@ -200,8 +247,8 @@ func (g *registry) take(from string, q *waitsRequest) (unknown, full []uint64, l
 		case !g.returnedLocked(t, n, q.whole):
 			continue
 		}
-		for _, line := range t.lines {
-			look = append(look, line.key)
+		for _, p := range t.places {
+			look = append(look, p.line.key)
 		}
 	}
 	if q.whole {
@@ -215,11 +262,12 @@ func (g *registry) take(from string, q *waitsRequest) (unknown, full []uint64, l
 	return unknown, full, look, true
 }
 
-// edgeLocked finds the edge of a frame; nil when the frame is out of date.
-func (g *registry) edgeLocked(from string, q *waitsRequest) *edge {
-	e := g.mu.edges[from]
+// edgeLocked finds the edge of a frame; nil when the frame is out of date. look is what to look at where the edge was
+// there before it restarted.
+func (g *registry) edgeLocked(from string, q *waitsRequest) (e *edge, look []string) {
+	e = g.mu.edges[from]
 	if e != nil && q.incarnation > e.incarnation {
-		g.forgetLocked(e)
+		look = g.forgetLocked(e)
 		e = nil
 	}
 	if e == nil {
@@ -227,10 +275,10 @@ func (g *registry) edgeLocked(from string, q *waitsRequest) *edge {
 		g.mu.edges[from] = e
 	}
 	if q.incarnation < e.incarnation || q.number <= e.number || g.mu.closed {
-		return nil
+		return nil, look
 	}
 	e.number, e.renewed = q.number, time.Now()
-	return e
+	return e, look
 }
 
 // addLocked registers a ticket; nil when there is no room.
@@ -241,15 +289,20 @@ func (g *registry) addLocked(e *edge, n *waitEntry) *ticket {
 	}
 	t := &ticket{
 		id: ticketID{e.node, n.ticket}, edge: e, pops: n.pops, wake: n.done, since: time.Now().Add(-n.age),
+		size: size,
 	}
-	for _, key := range n.keys {
+	for i, key := range n.keys {
 		line := g.mu.lines[string(key)]
 		if line == nil {
 			line = &waitLine{key: string(key)}
 			g.mu.lines[line.key] = line
 		}
-		t.lines = append(t.lines, line)
-		line.insert(t)
+		if line.newest == t { // a key that is named again
+			continue
+		}
+		line.newest = t
+		t.places = append(t.places, standing{line, uint32(i)})
+		line.tickets = slices.Insert(line.tickets, line.placeOf(t), t)
 	}
 	g.mu.tickets[t.id] = t
 	g.mu.bytes += size
@@ -266,16 +319,30 @@ func ticketSize(keys [][]byte) (n int64) {
 	return n
 }
 
-// insert keeps the line in order. A key that is named twice has its ticket once.
-func (l *waitLine) insert(t *ticket) {
-	i := len(l.tickets)
-	for i > 0 && t.before(l.tickets[i-1]) {
-		i--
+// placeOf is where the line has t, or is to have it.
+func (l *waitLine) placeOf(t *ticket) int {
+	i, _ := slices.BinarySearchFunc(l.tickets, t, func(a, b *ticket) int {
+		switch {
+		case a == b:
+			return 0
+		case a.before(b):
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// remove takes t out. The order is not strict where clocks differ, so t may be elsewhere than where it belongs.
+func (l *waitLine) remove(t *ticket) {
+	i := l.placeOf(t)
+	if i == len(l.tickets) || l.tickets[i] != t {
+		i = slices.Index(l.tickets, t)
 	}
-	if i > 0 && l.tickets[i-1] == t {
-		return
+	l.tickets = slices.Delete(l.tickets, i, i+1)
+	if l.newest == t {
+		l.newest = nil
 	}
-	l.tickets = slices.Insert(l.tickets, i, t)
 }
 
 // before orders by age, tickets of one edge by their numbers.
@@ -292,8 +359,10 @@ func (g *registry) returnedLocked(t *ticket, n *waitEntry, whole bool) bool {
 	if told := n.pops != fsm.PopsNothing; t.state == ticketArmed && !told || n.done < t.wake && !missed && !told {
 		return false
 	}
-	if n.done >= t.wake || missed {
+	if answered := n.done >= t.wake; answered || missed {
 		g.recallLocked(t)
+		t.edge.silent = t.edge.silent && (!answered || t.state == ticketArmed)
+		t.missed = !answered
 		t.wake = max(t.wake, n.done)
 		t.state = ticketArmed
 	}
@@ -302,9 +371,9 @@ func (g *registry) returnedLocked(t *ticket, n *waitEntry, whole bool) bool {
 
 // recallLocked takes the ticket out of the place of who is out.
 func (g *registry) recallLocked(t *ticket) {
-	for _, line := range t.lines {
-		if line.out == t {
-			g.passLocked(line)
+	for _, p := range t.places {
+		if p.line.out == t {
+			g.passLocked(p.line)
 		}
 	}
 }
@@ -315,21 +384,18 @@ func (g *registry) dropLocked(t *ticket) (look []string) {
 		return nil
 	}
 	delete(g.mu.tickets, t.id)
-	size := ticketSize(nil)
-	for _, line := range t.lines {
-		size += ticketSize(nil) + int64(len(line.key))
-		if line.out == t {
-			g.passLocked(line)
-			look = append(look, line.key)
+	t.edge.silent = t.edge.silent && t.state == ticketArmed // or its edge told what became of it
+	for _, p := range t.places {
+		if p.line.out == t {
+			g.passLocked(p.line)
+			look = append(look, p.line.key)
 		}
-		if i := slices.Index(line.tickets, t); i >= 0 {
-			line.tickets = slices.Delete(line.tickets, i, i+1)
-		}
-		if len(line.tickets) == 0 {
-			delete(g.mu.lines, line.key)
+		p.line.remove(t)
+		if len(p.line.tickets) == 0 {
+			delete(g.mu.lines, p.line.key)
 		}
 	}
-	g.mu.bytes -= size
+	g.mu.bytes -= t.size
 	g.n.Store(int32(len(g.mu.tickets)))
 	return look
 }

@@ -92,10 +92,10 @@ func (g *registry) unreached(e *edge, tickets []uint64, ended bool) (look []stri
 
 // passOverLocked lets those behind a ticket that is out go on.
 func (g *registry) passOverLocked(t *ticket) (look []string) {
-	for _, line := range t.lines {
-		if line.out == t {
-			g.passLocked(line)
-			look = append(look, line.key)
+	for _, p := range t.places {
+		if p.line.out == t {
+			g.passLocked(p.line)
+			look = append(look, p.line.key)
 		}
 	}
 	return look
@@ -140,6 +140,7 @@ func (g *registry) sweep() {
 	}
 	for line := range g.mu.out {
 		if now.Sub(line.out.at) > wakeSilence {
+			line.out.edge.silent = true
 			look = append(look, g.passOverLocked(line.out)...)
 		}
 	}

@@ -112,6 +112,14 @@ func (n *Node) startControl(id *identity) error {
 	return n.startReplica(controlGroup, id.Control, id.Phase == phaseFounding || id.Control == 1)
 }
 
+// hashKey is the cluster's.
+func (n *Node) hashKey() (key [16]byte) {
+	if id := n.book.Load(); id != nil {
+		copy(key[:], id.HashKey)
+	}
+	return key
+}
+
 // startReplica starts a replica with its keeper. Callers are ordered: Open, then Init or Join, then
 // the agent's moves, one of a group at a time.
 func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
@@ -125,7 +133,8 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 		r.machine = &groupMachine{Machine: fsm.NewMachine(controlTable(), newControlState(n.publish), opts)}
 	} else {
 		r.keyspace = fsm.NewKeyspace(n.table, fsm.KeyspaceConfig{
-			HashKey: [16]byte(id.HashKey), Memory: n.h.Memory, Waiters: &n.router.route(group).registry,
+			HashKey: n.hashKey(), Memory: n.h.Memory, Waiters: &n.router.route(group).registry,
+			Listener: &n.router.notices,
 		})
 		r.machine = &groupMachine{Machine: fsm.NewMachine(n.table, r.keyspace, opts)}
 	}

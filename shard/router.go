@@ -88,6 +88,12 @@ type routerConfig struct {
 	// QueueBytes bounds the bytes of commands accepted and not answered on this node; 0 means
 	// DefaultQueueBytes.
 	QueueBytes int64
+	// Wall is the time of day as scripts see it; nil: they see the log clock.
+	Wall func() time.Time
+	// HashKey is the cluster's, once this node has replicas; nil is all zero.
+	HashKey func() [16]byte
+	// Point is where tests hold up what runs; nil does nothing.
+	Point func(name string)
 	// ReplyBytes bounds the replies held on this node for its callers, and again for other nodes; 0
 	// means DefaultReplyBytes.
 	ReplyBytes int64
@@ -111,6 +117,8 @@ type Router struct {
 	replies, serving replyBudget
 	forwards         forwardServer
 	bus              Bus
+	notices          notices
+	scripts          Scripts
 	// waiting counts the blocked clients of this node; tickets numbers them.
 	waiting atomic.Int64
 	tickets atomic.Uint64
@@ -180,6 +188,8 @@ func newRouter(cfg routerConfig) *Router {
 	r.serving.init(cfg.ReplyBytes)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.bus.init(r)
+	r.notices.r = r
+	r.scripts.init(r)
 	news := make(chan struct{})
 	r.news.Store(&news)
 	r.routes.Store(&map[uint32]*route{})
@@ -282,6 +292,7 @@ func (r *Router) close() {
 	for _, rt := range routes {
 		rt.close()
 	}
+	r.notices.close()
 	r.bus.close()
 	r.cancel()
 	r.tell()
@@ -345,12 +356,16 @@ func (r *Router) part(
 		s := r.admit(c, cmd, reply)
 		switch {
 		case s == nil:
-		case s.Whole:
+		case s.Whole || s.Script:
 			if k.flush(); k.later {
 				reply.Err = errLater
 				continue
 			}
-			k.whole(s, cmd, reply)
+			if s.Script {
+				k.script(s, cmd, reply)
+			} else {
+				k.whole(s, cmd, reply)
+			}
 		default:
 			k.ahead = k.ahead || len(k.items) == 0 && i > 0
 			k.plan(s, cmd, reply, m)

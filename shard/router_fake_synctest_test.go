@@ -274,6 +274,9 @@ func (r *fakeRaft) Touched(key []byte, holds fsm.Pops, popped bool) {
 	r.w.node(r.leader).router.route(r.id).registry.Touched(key, holds, popped)
 }
 
+// Opened implements fsm.Waiters.
+func (r *fakeRaft) Opened() { r.w.node(r.leader).router.route(r.id).registry.Opened() }
+
 // run applies upkeep at once.
 func (r *fakeRaft) run(cmds ...fsm.Command) {
 	sub := &fsm.Sub{Writes: len(cmds)}

@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ import (
 const (
 	// maxNodeWaits bounds the clients of a node that are blocked at one time.
 	maxNodeWaits = 1 << 16
+	// maxWaitKeys and maxWaitBytes bound the keys of one client.
+	maxWaitKeys  = 1 << 10
+	maxWaitBytes = 256 << 10
 	// maxWaitsFrame bounds the keys in one frame, in bytes; those of one ticket always fit.
 	maxWaitsFrame = 256 << 10
 	// renewEvery is how often a leader is told of all tickets, waitLife how long it keeps those it is not told of.
@@ -36,9 +40,18 @@ type Waiting interface {
 	End()
 }
 
+var errWaitTooLarge = fmt.Errorf("a command waits for %d keys of %d bytes in all at most", maxWaitKeys, maxWaitBytes)
+
 // Wait registers a blocked command. woken is called when Ready has news; it must be quick, may come from any goroutine,
 // and not after End returned. The keys are not changed before End.
 func (r *Router) Wait(w fsm.Wait, woken func()) (Waiting, error) {
+	size := 0
+	for _, key := range w.Keys {
+		size += len(key)
+	}
+	if len(w.Keys) > maxWaitKeys || size > maxWaitBytes {
+		return nil, &Error{Kind: KindInvalid, Op: "wait", Err: errWaitTooLarge}
+	}
 	if r.waiting.Add(1) > maxNodeWaits {
 		r.waiting.Add(-1)
 		return nil, &Error{Kind: KindOverloaded, Op: "wait"}
@@ -113,6 +126,10 @@ func (t *waiter) join() {
 	defer w.mu.Unlock()
 	w.tickets[t.id] = t
 	w.changeLocked(t)
+	if t.r.m.Load().Owner(fsm.SlotOf(t.wait.Keys[0])) != group { // a check may have gone by already
+		t.heard++
+		t.stir(-1)
+	}
 	if w.closed {
 		w.endLocked(t, errClosing.kindError())
 	}

@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kvorum/kvorum/fsm"
+	"github.com/kvorum/kvorum/snapshots"
 	"pgregory.net/rapid"
 )
 
@@ -192,6 +194,107 @@ func TestSilentWaiterIsPassed(t *testing.T) {
 		if got, ok := silent.pop(ctx); !ok || got != "[q b]" {
 			t.Errorf("the first got %q", got)
 		}
+	})
+}
+
+// TestManySilentWaiters: those behind them are served all the same.
+func TestManySilentWaiters(t *testing.T) {
+	for _, silent := range []int{1, 2, 3, 6, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newFakeWorld(t, 1, 2, 1, nil)
+			defer w.close()
+			for range silent {
+				w.park(1, fsm.OpBLPop, "q", "0")
+			}
+			time.Sleep(50 * time.Millisecond)
+			c := w.park(0, fsm.OpBLPop, "q", "0")
+			time.Sleep(50 * time.Millisecond)
+			w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "a"))
+			w.popsWithin(c, 2*time.Second)
+		})
+	}
+}
+
+// popsWithin wants c to be served.
+func (w *fakeWorld) popsWithin(c *client, d time.Duration) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	defer cancel()
+	if got, ok := c.pop(ctx); !ok {
+		w.t.Errorf("%q within %v", got, d)
+	}
+}
+
+// TestSlowOnceIsNotLast: a node whose client was slow and then served is like any other again.
+func TestSlowOnceIsNotLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld(t, 1, 2, 1, nil)
+		defer w.close()
+		slow := w.park(1, fsm.OpBLPop, "q", "0")
+		time.Sleep(50 * time.Millisecond)
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "a"))
+		time.Sleep(2 * wakeSilence)
+		w.popsWithin(slow, 5*time.Second)
+		first := w.park(1, fsm.OpBLPop, "q", "0")
+		time.Sleep(50 * time.Millisecond)
+		w.park(0, fsm.OpBLPop, "q", "0")
+		time.Sleep(50 * time.Millisecond)
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "b"))
+		w.popsWithin(first, wakeSilence/2)
+	})
+}
+
+// TestEdgeRestartsWhileOut: those behind a client of a node that restarts are served.
+func TestEdgeRestartsWhileOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld(t, 1, 2, 1, func(_, n int) bool { return n == 0 })
+		defer w.close()
+		w.park(1, fsm.OpBLPop, "q", "0") // dies before it tries
+		time.Sleep(50 * time.Millisecond)
+		second := w.park(0, fsm.OpBLPop, "q", "0")
+		time.Sleep(50 * time.Millisecond)
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "a"))
+		time.Sleep(100 * time.Millisecond)
+		w.nodes[1].router.close()
+		w.nodes[0].router.serveWaits("n1", encodeWaits(&waitsRequest{group: 1, incarnation: 2, number: 1}))
+		w.popsWithin(second, time.Second)
+	})
+}
+
+// TestWaitThroughImport: what an import brings wakes those who wait for it.
+func TestWaitThroughImport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld(t, 1, 2, 1, nil)
+		defer w.close()
+		w.nodes[0].do(time.Second, cmd(fsm.OpRPush, "q", "x", "y"))
+		v, err := w.rafts[1].machine.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var saved bytes.Buffer
+		if _, err := v.WriteTo(&saved); err != nil {
+			t.Fatal(err)
+		}
+		v.Close()
+		w.nodes[0].do(time.Second, cmd(fsm.OpDel, "q"))
+		c := w.park(1, fsm.OpBLPop, "q", "0")
+		time.Sleep(100 * time.Millisecond)
+		w.rafts[1].run(fsm.ImportBegin(1))
+		from, err := snapshots.NewReader(&saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			section, err := from.Next()
+			if err != nil {
+				break
+			}
+			if section.Kind == fsm.SectionSlot {
+				w.rafts[1].run(fsm.Import(1, uint16(section.ID), 0, 1, 1, bytes.Clone(section.Data)))
+			}
+		}
+		w.rafts[1].run(fsm.ImportEnd(1, true))
+		w.popsWithin(c, time.Second)
 	})
 }
 
