@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// parking is how a Session's goroutine waits within Serve for something other than its peer's bytes.
+// parking is how a Session's goroutine waits, behind Serve, for something other than its peer's bytes.
 type parking struct {
+	// full is since when there was no room for more of them, zero when there is.
+	full time.Time
 	// calls holds at most one Interrupt that no Await has seen.
 	calls chan struct{}
 
@@ -22,10 +24,10 @@ type parking struct {
 // past is a deadline that ends a read at once.
 func past() time.Time { return time.Unix(1, 0) }
 
-// Await waits within Serve, by its goroutine, until Interrupt is called, or was called since the last Await, or until
-// the time until, zero for none; it may also return early. Meanwhile it reads, so that it notices when the peer is
-// gone, which is the error. What it reads is served behind the present call. A peer that has sent a full buffer of
-// BaseBuffer bytes or more is no longer watched. IdleTimeout does not count.
+// Await waits, in a function given to After, by its goroutine, until Interrupt is called, or was called since the last
+// Await, or until the time until, zero for none; it may also return early. Meanwhile it reads, so that it notices when the
+// peer is gone, which is the error. What it reads is served afterwards. A peer that sends more than BaseBuffer bytes
+// cannot be watched any more, and has stalled after StallTimeout. IdleTimeout does not count.
 func (c *Conn) Await(until time.Time) error {
 	if !c.park(until) {
 		return nil
@@ -36,7 +38,6 @@ func (c *Conn) Await(until time.Time) error {
 		if n > 0 {
 			c.srv.stats.bytesIn.Add(uint64(n))
 			c.in.took(n)
-			c.ahead = true
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
@@ -45,15 +46,23 @@ func (c *Conn) Await(until time.Time) error {
 			return err
 		}
 	}
-	var over <-chan time.Time
-	if !until.IsZero() {
-		t := time.NewTimer(time.Until(until))
-		defer t.Stop()
-		over = t.C
+	now := time.Now()
+	if c.parking.full.IsZero() {
+		c.parking.full = now
 	}
+	stalled := c.parking.full.Add(c.srv.cfg.StallTimeout)
+	stall := until.IsZero() || stalled.Before(until)
+	if stall {
+		until = stalled
+	}
+	over := time.NewTimer(until.Sub(now))
+	defer over.Stop()
 	select {
 	case <-c.parking.calls:
-	case <-over:
+	case <-over.C:
+		if stall {
+			return ErrStalled
+		}
 	}
 	return nil
 }

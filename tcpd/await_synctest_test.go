@@ -32,14 +32,8 @@ func (s *sleeper) Serve(_ context.Context, in []byte) (n, need int, err error) {
 		}
 		line := in[n : n+end+1]
 		if string(line) == "wait\n" {
-			var until time.Time
-			if s.until > 0 {
-				until = time.Now().Add(s.until)
-			}
-			err := s.c.Await(until)
-			if s.gone <- err; err != nil {
-				return n, 0, err
-			}
+			s.c.After(s.wait)
+			return n + end + 1, 0, nil
 		}
 		if err := s.c.Write(line); err != nil {
 			return n, 0, err
@@ -47,6 +41,19 @@ func (s *sleeper) Serve(_ context.Context, in []byte) (n, need int, err error) {
 		n += end + 1
 	}
 }
+
+func (s *sleeper) wait(context.Context) error {
+	var until time.Time
+	if s.until > 0 {
+		until = time.Now().Add(s.until)
+	}
+	err := s.c.Await(until)
+	if s.gone <- err; err != nil {
+		return err
+	}
+	return s.c.Write([]byte("wait\n"))
+}
+
 func (s *sleeper) Drain() { s.c.Interrupt() }
 func (s *sleeper) Close() {}
 
@@ -83,14 +90,17 @@ func TestAwaitInterrupted(t *testing.T) {
 		defer b.stop(t)
 		nc := b.dial(t)
 		defer nc.Close()
-		for _, many := range []int{0, 1, 100_000} { // the last one more than is kept
+		for many, wait := range map[int]time.Duration{
+			0: 2 * time.Minute, 1: 2 * time.Minute, // longer than IdleTimeout
+			100_000: 20 * time.Second, // more than is kept, for less than StallTimeout
+		} {
 			behind := strings.Repeat("x\n", many)
 			go func() { _, _ = io.WriteString(nc, "a\nwait\nb\n"+behind) }()
 			got := make([]byte, 2)
 			if _, err := io.ReadFull(nc, got); err != nil || string(got) != "a\n" {
 				t.Fatalf("%q %v", got, err)
 			}
-			time.Sleep(2 * time.Minute) // longer than IdleTimeout
+			time.Sleep(wait)
 			synctest.Wait()
 			b.s.c.Interrupt()
 			want := "wait\nb\n" + behind
@@ -105,6 +115,22 @@ func TestAwaitInterrupted(t *testing.T) {
 		}
 		if _, err := nc.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("an idle connection: %v", err)
+		}
+	})
+}
+
+// TestAwaitFull: a peer that sent more than is kept, so that nobody sees it go, has stalled in the end.
+func TestAwaitFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := serveSleepers(t, 0)
+		defer b.stop(t)
+		nc := b.dial(t)
+		go func() { _, _ = io.WriteString(nc, "wait\n"+strings.Repeat("x\n", 100_000)) }()
+		synctest.Wait()
+		_ = nc.Close()
+		start := time.Now()
+		if err := <-b.s.gone; !errors.Is(err, tcpd.ErrStalled) || time.Since(start) > tcpd.DefaultStallTimeout {
+			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
 }

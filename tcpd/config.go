@@ -29,6 +29,8 @@ const (
 
 	// writeChunk is how much must reach the peer within StallTimeout.
 	writeChunk = 256 << 10
+	// readChunk is how much of a large command must come from the peer within StallTimeout.
+	readChunk = 256 << 10
 	// lingerTime and lingerBytes bound how long, after the last reply, a connection waits for the
 	// peer to close, so that unread input does not destroy replies on their way.
 	lingerTime  = 500 * time.Millisecond

@@ -40,7 +40,8 @@ type Conn struct {
 	in       input
 	keep     bool
 	armed    bool // a read deadline is set
-	ahead    bool // Await has read bytes that no Serve call has seen
+	ahead    bool // there may be unread bytes that no Serve call has seen
+	after    func(ctx context.Context) error
 	parking  parking
 	writeBy  time.Time // the write deadline that is set
 	draining atomic.Bool
@@ -55,7 +56,10 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 
 // Cut ends the connection from any goroutine: what reads or writes it fails, and the session is closed
 // as after any other error.
-func (c *Conn) Cut() { _ = c.nc.Close() }
+func (c *Conn) Cut() {
+	_ = c.nc.Close()
+	c.Interrupt()
+}
 
 // Draining tells whether the server is shutting down.
 func (c *Conn) Draining() bool { return c.draining.Load() }
@@ -66,6 +70,10 @@ func (c *Conn) Keep() Lease {
 	c.keep = true
 	return Lease{taken: c.in.taken, budget: c.in.budget}
 }
+
+// After has f run once the present Serve call has returned and what it is done with is dropped, before the next one. It
+// is called within Serve, by its goroutine. f may wait, with Await. Its error ends the connection.
+func (c *Conn) After(f func(ctx context.Context) error) { c.after = f }
 
 // Write sends b whole. It may be called from any goroutine, one call at a time. It fails when the
 // peer takes less than 256 KiB within StallTimeout; after an error the connection ends.
@@ -145,7 +153,22 @@ func (c *Conn) loop(ctx context.Context, s Session) error {
 			return err
 		}
 		need = more
+		if c.after != nil {
+			if err := c.runAfter(ctx); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+func (c *Conn) runAfter(ctx context.Context) error {
+	f := c.after
+	c.after = nil
+	c.in.settle()
+	c.parking.full = time.Time{}
+	err := f(ctx)
+	c.ahead = c.in.w > c.in.r
+	return err
 }
 
 // fill reads once. Between commands it waits as long as IdleTimeout allows, inside one as long as
@@ -159,10 +182,16 @@ func (c *Conn) fill(ctx context.Context, need int) error {
 	if inside {
 		limit = c.srv.cfg.StallTimeout
 	}
+	large := inside && c.in.taken > 0
+	if large {
+		if limit = c.in.patience(limit); limit <= 0 {
+			return ErrStalled
+		}
+	}
 	if err := c.setReadDeadline(limit); err != nil {
 		return err
 	}
-	n, err := c.nc.Read(c.in.buf[c.in.w:])
+	n, err := c.read(large)
 	if n > 0 {
 		c.srv.stats.bytesIn.Add(uint64(n))
 		c.in.took(n)
@@ -182,9 +211,21 @@ func (c *Conn) fill(ctx context.Context, need int) error {
 	}
 }
 
+// read reads, and minds how long that takes where it fills a large buffer.
+func (c *Conn) read(large bool) (int, error) {
+	if !large {
+		return c.nc.Read(c.in.buf[c.in.w:])
+	}
+	began := time.Now()
+	n, err := c.nc.Read(c.in.buf[c.in.w:])
+	c.in.waited += time.Since(began)
+	c.in.got += int64(n)
+	return n, err
+}
+
 // room waits for the budget no longer than a peer may stall.
 func (c *Conn) room(ctx context.Context, need int) error {
-	if need <= BaseBuffer || c.in.taken > 0 {
+	if need <= BaseBuffer && c.in.w-c.in.r < BaseBuffer || int64(need) <= c.in.asked {
 		return c.in.room(ctx, need)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.srv.cfg.StallTimeout, ErrStalled)

@@ -2,18 +2,24 @@
 
 package tcpd
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // input is the unread bytes of one connection: buf[r:w]. It belongs to the connection's goroutine.
 type input struct {
 	buf  []byte
 	r, w int
-	// asked is how many bytes were asked of the budget for the present buffer, taken is how many it
-	// gave: less only where the budget as a whole is smaller.
-	asked, taken int64
-	budget       *Budget
+	// asked is how many bytes were asked of the budget for the present buffer, taken is how many it gave: less only
+	// where the budget as a whole is smaller. most is what a command may have: no buffer needs more.
+	asked, taken, most int64
+	budget             *Budget
 	// grow: the last read filled the buffer, so the next one gets more room.
 	grow bool
+	// waited is how long reads into a buffer of the budget took, and got what they brought.
+	waited time.Duration
+	got    int64
 	// quiet counts reads in a row that needed little room.
 	quiet int
 }
@@ -36,7 +42,7 @@ func (in *input) room(ctx context.Context, need int) error {
 	if need <= have {
 		need = have + 1
 		if have >= BaseBuffer {
-			need = 2 * have
+			need = min(2*have, max(need, int(in.most)))
 		}
 	}
 	if have == 0 {
@@ -53,11 +59,9 @@ func (in *input) room(ctx context.Context, need int) error {
 		return nil
 	}
 	if need > BaseBuffer && int64(need) > in.asked {
-		n, err := in.budget.Take(ctx, int64(need)-in.asked)
-		if err != nil {
+		if err := in.ask(ctx, int64(need)); err != nil {
 			return err
 		}
-		in.asked, in.taken = int64(need), in.taken+n
 	}
 	size := len(in.buf)
 	if have == size {
@@ -70,6 +74,23 @@ func (in *input) room(ctx context.Context, need int) error {
 		in.buf = next
 	}
 	return nil
+}
+
+// ask takes what is missing to need bytes from the budget.
+func (in *input) ask(ctx context.Context, need int64) error {
+	more := need - in.asked
+	if in.taken == 0 {
+		n, err := in.budget.Take(ctx, more)
+		if err == nil {
+			in.asked, in.taken = need, n
+		}
+		return err
+	}
+	n, err := in.budget.Grow(ctx, more, in.most-in.asked)
+	if err == nil {
+		in.asked, in.taken = in.asked+n, in.taken+n
+	}
+	return err
 }
 
 // took notes that n bytes were read and adapts the size that the next empty buffer gets: a read that
@@ -103,6 +124,13 @@ func (in *input) drop() {
 	in.buf, in.r, in.w = nil, 0, 0
 	in.budget.Give(in.taken)
 	in.asked, in.taken = 0, 0
+	in.waited, in.got = 0, 0
+}
+
+// patience is how long the next read into a buffer of the budget may take: the peer has to send at a least rate, or it
+// could keep for ever what others wait for. stall is the time for each readChunk.
+func (in *input) patience(stall time.Duration) time.Duration {
+	return min(stall, stall*time.Duration(1+in.got/readChunk)-in.waited)
 }
 
 // Lease is a read buffer that a Session took over. Release it exactly once, from any goroutine, when
@@ -124,18 +152,39 @@ func (l *Lease) Release() {
 func (in *input) leave() {
 	tail := in.unread()
 	in.buf = make([]byte, max(min(len(in.buf), BaseBuffer), len(tail)))
-	in.asked, in.taken = 0, 0
+	in.asked, in.taken, in.waited, in.got = 0, 0, 0, 0
 	in.r, in.w = 0, copy(in.buf, tail)
 }
 
-// ahead makes room behind the unread bytes while a Session looks at them, so without moving them; false when there
-// are as many as are kept without asking the budget.
-func (in *input) ahead() bool {
-	if in.w < len(in.buf) {
-		return true
+// settle gives back what a large buffer has beyond its unread bytes.
+func (in *input) settle() {
+	tail := in.unread()
+	if len(in.buf) <= BaseBuffer {
+		return
 	}
-	if len(in.buf) >= BaseBuffer {
+	next := make([]byte, max(MinBuffer, len(tail)))
+	n := copy(next, tail)
+	var kept int64
+	if n > BaseBuffer {
+		kept = min(in.taken, int64(n))
+		in.taken -= kept
+	}
+	in.drop()
+	in.buf, in.w = next, n
+	in.asked, in.taken = kept, kept
+}
+
+// ahead makes room behind the unread bytes without asking the budget; false when there are as many as that allows.
+func (in *input) ahead() bool {
+	switch have := in.w - in.r; {
+	case have >= BaseBuffer:
 		return false
+	case in.w < len(in.buf):
+		return true
+	case in.r > 0:
+		copy(in.buf, in.buf[in.r:in.w])
+		in.r, in.w = 0, have
+		return true
 	}
 	next := make([]byte, min(max(2*len(in.buf), MinBuffer), BaseBuffer))
 	copy(next, in.buf)

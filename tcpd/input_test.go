@@ -7,11 +7,12 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 )
 
 // Goal: a promise of many bytes makes no memory before the bytes are there.
 func TestInputGrowsWithBytes(t *testing.T) {
-	in := input{budget: NewBudget(64 << 20)}
+	in := input{budget: NewBudget(64 << 20), most: 1 << 30}
 	defer in.drop()
 	const promise = 32 << 20
 	for got := 0; got < promise; {
@@ -36,7 +37,7 @@ func TestInputGrowsWithBytes(t *testing.T) {
 
 // Goal: unread bytes survive every way of making room.
 func TestInputKeepsUnread(t *testing.T) {
-	in := input{budget: NewBudget(1 << 20)}
+	in := input{budget: NewBudget(1 << 20), most: 1 << 30}
 	defer in.drop()
 	var sent, seen []byte
 	next := byte(0)
@@ -73,7 +74,7 @@ func TestInputKeepsUnread(t *testing.T) {
 
 // Goal: a connection that was busy and became quiet gives its large buffer up.
 func TestInputShrinks(t *testing.T) {
-	in := input{budget: NewBudget(0)}
+	in := input{budget: NewBudget(0), most: 1 << 30}
 	for range 10 {
 		_ = in.room(context.Background(), 0)
 		n := len(in.buf) - in.w
@@ -118,10 +119,58 @@ func TestBudgetOrder(t *testing.T) {
 	}
 }
 
+// TestOverBudgetNeverWaits: whose turn it was to go over the budget has all that a command can need.
+func TestOverBudgetNeverWaits(t *testing.T) {
+	const most = 3<<20 - 1
+	in := input{budget: NewBudget(1 << 20), most: most}
+	defer in.drop()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	for in.w < most-1 {
+		if err := in.room(ctx, 0); err != nil {
+			t.Fatalf("at %d: %v", in.w, err)
+		}
+		in.took(min(len(in.buf), most-1) - in.w)
+	}
+}
+
+// TestBudgetGrow: who has some goes before who has none; one at a time goes over the budget, by all it can need.
+func TestBudgetGrow(t *testing.T) {
+	b := NewBudget(10)
+	for range 2 {
+		_, _ = b.Take(t.Context(), 5)
+	}
+	got := make(chan int64, 3)
+	go func() { n, _ := b.Take(t.Context(), 2); got <- 100 + n }()
+	waitFor(b, 1)
+	if n, err := b.Grow(t.Context(), 3, 20); n != 20 || err != nil || b.Free() != -20 {
+		t.Errorf("over the budget by %d, %v", n, err)
+	}
+	go func() { n, _ := b.Grow(t.Context(), 4, 20); got <- 200 + n }()
+	waitFor(b, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if n, err := b.Grow(ctx, 1, 20); n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("a second one over the budget: %d, %v", n, err)
+	}
+	if b.Give(19); len(got) > 0 {
+		t.Error("granted while another is over the budget")
+	}
+	b.Give(5)
+	if n := <-got; n != 204 || len(got) > 0 || b.Free() != 0 {
+		t.Errorf("the second one: %d, free %d", n, b.Free())
+	}
+	b.Give(1)
+	b.Give(1)
+	if n := <-got; n != 102 || b.Free() != 0 {
+		t.Errorf("the newcomer: %d, free %d", n, b.Free())
+	}
+}
+
 func waitFor(b *Budget, n int) {
 	for {
 		b.mu.Lock()
-		have := len(b.mu.waiting)
+		have := len(b.mu.waiting) + len(b.mu.growing)
 		b.mu.Unlock()
 		if have == n {
 			return

@@ -115,7 +115,7 @@ func (s *Server) isClosing() bool {
 // admit starts the connection's goroutine, or refuses it.
 func (s *Server) admit(nc net.Conn) {
 	c := &Conn{ID: s.nextID.Add(1), nc: nc, srv: s}
-	c.in.budget = s.cfg.Budget
+	c.in.budget, c.in.most = s.cfg.Budget, int64(s.cfg.MaxCommand)
 	c.parking.calls = make(chan struct{}, 1)
 	s.mu.Lock()
 	closing, room := s.mu.closing, len(s.mu.conns) < s.cfg.MaxConns

@@ -89,6 +89,27 @@ func TestBudgetWaitIsBounded(t *testing.T) {
 	})
 }
 
+// Goal: who sends what it promised byte by byte has its share of the budget for a bounded time.
+func TestDripIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := NewBudget(1 << 20)
+		b := newBench(t, func(c *Config) { c.Budget, c.StallTimeout = budget, 10*time.Second })
+		defer b.close()
+		drip := b.dial()
+		b.send(drip, frame(string(bytes.Repeat([]byte("x"), 700_000)))[:BaseBuffer+10])
+		start := time.Now()
+		for budget.Free() < 1<<20 && time.Since(start) < time.Hour {
+			time.Sleep(9 * time.Second)
+			_, _ = drip.Write([]byte("x"))
+			synctest.Wait()
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("held for %v", took)
+		}
+		_ = drip.Close()
+	})
+}
+
 // Goal: Shutdown tells every session, serves what comes during the grace, waits for commands that
 // run and then ends every connection, silent ones too.
 func TestShutdownDrains(t *testing.T) {

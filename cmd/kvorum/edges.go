@@ -113,7 +113,7 @@ func openEdges(c *config, log *slog.Logger, h *host.Host, sn *shard.Node, lns *l
 func openRESP(c *config, log *slog.Logger, h *host.Host, sn *shard.Node) (*tcpd.Server, error) {
 	var srv *tcpd.Server
 	handler, err := resp.New(resp.Config{
-		Router: sn.Router(), Table: sn.Router().Table(), Cluster: sn, Bus: sn.Router().Bus(), NodeID: sn.ID(), Version: version,
+		Router: sn.Router(), Table: sn.Router().Table(), Cluster: sn, Bus: sn.Router().Bus(), Scripts: sn.Router().Scripts(), NodeID: sn.ID(), Version: version,
 		Redirect: c.RedisRedirect, Debug: c.DebugCommands, MaxConns: c.MaxConnections, Wall: h.Wall.Now,
 		Server: func() tcpd.Stats { return srv.Stats() },
 	})

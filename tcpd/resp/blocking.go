@@ -13,8 +13,8 @@ import (
 )
 
 // A command that waits (BLPOP and its like) is tried once like any other write. If there is nothing to pop, the
-// session registers with the router and waits within Serve, on its own goroutine: for a wake, upon which it tries
-// again, for its timeout, for CLIENT UNBLOCK, and for the end of its connection. Commands behind it wait as well.
+// session copies it, lets its bytes go, registers with the router and waits, on its own goroutine: for a wake, upon which
+// it tries again, for its timeout, for CLIENT UNBLOCK, and for the end of its connection. Commands behind it wait as well.
 
 // textUnblocked is the reply of a client that CLIENT UNBLOCK ends with an error.
 const textUnblocked = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
@@ -38,48 +38,68 @@ func (s *session) block(ctx context.Context, c *command, args [][]byte) error {
 	if done, err := b.try(ctx, -1); done || err != nil {
 		return err
 	}
-	w, _ := c.spec.WaitOf(args)
-	if 0 < w.Millis && w.Millis < maxBlock {
-		b.until = b.began.Add(time.Duration(w.Millis) * time.Millisecond)
+	b.args = copied(args)
+	s.parked = &b
+	return nil
+}
+
+// copied makes arguments that share nothing with args.
+func copied(args [][]byte) [][]byte {
+	size := 0
+	for _, arg := range args {
+		size += len(arg)
 	}
-	if err := s.flush(); err != nil {
-		return err
+	room, out := make([]byte, 0, size), make([][]byte, len(args))
+	for i, arg := range args {
+		from := len(room)
+		room = append(room, arg...)
+		out[i] = room[from:len(room):len(room)]
 	}
-	wait, err := s.h.cfg.Router.Wait(w, s.c.Interrupt)
-	if err != nil {
-		return b.answer(fsm.Error(fsm.CodeError, failureText(err)))
-	}
-	b.wait = wait
-	s.card.block(true)
-	s.h.blocked.Add(1)
-	defer func() {
-		wait.End()
-		s.card.block(false)
-		s.h.blocked.Add(-1)
-	}()
-	return b.park(ctx)
+	return out
 }
 
 // blocking is a command that waits.
 type blocking struct {
-	s     *session
-	c     *command
-	args  [][]byte
-	wait  shard.Waiting
-	began time.Time
-	until time.Time // zero: for ever
-	spent time.Duration
+	s    *session
+	c    *command
+	args [][]byte
+	// waiting is nil before the first try failed.
+	waiting shard.Waiting
+	began   time.Time
+	until   time.Time // zero: for ever
+	spent   time.Duration
+}
+
+// wait registers the command and waits until it is answered.
+func (b *blocking) wait(ctx context.Context) error {
+	s := b.s
+	w, _ := b.c.spec.WaitOf(b.args)
+	if 0 < w.Millis && w.Millis < maxBlock {
+		b.until = b.began.Add(time.Duration(w.Millis) * time.Millisecond)
+	}
+	waiting, err := s.h.cfg.Router.Wait(w, s.c.Interrupt)
+	if err != nil {
+		return firstError(b.answer(fsm.Error(fsm.CodeError, failureText(err))), s.flush())
+	}
+	b.waiting = waiting
+	s.card.block(true)
+	s.h.blocked.Add(1)
+	defer func() {
+		waiting.End()
+		s.card.block(false)
+		s.h.blocked.Add(-1)
+	}()
+	err = b.park(ctx)
+	if err == nil || errors.Is(err, tcpd.ErrEnd) {
+		err = firstError(s.flush(), err)
+	}
+	return err
 }
 
 // park waits until the command is answered.
 func (b *blocking) park(ctx context.Context) error {
 	s := b.s
 	for {
-		select {
-		case <-s.gone:
-			return tcpd.ErrEnd
-		default:
-		}
 		until, done, err := b.step(ctx)
 		if done || err != nil {
 			return err
@@ -95,6 +115,11 @@ func (b *blocking) park(ctx context.Context) error {
 func (b *blocking) step(ctx context.Context) (until time.Time, done bool, err error) {
 	s := b.s
 	for {
+		select {
+		case <-s.gone:
+			return until, true, tcpd.ErrEnd
+		default:
+		}
 		if unblock, fails := s.card.unblocked(); unblock {
 			return until, true, b.unblock(fails)
 		}
@@ -102,7 +127,7 @@ func (b *blocking) step(ctx context.Context) (until time.Time, done bool, err er
 		var key int
 		ready := false
 		if pause <= 0 {
-			key, ready, err = b.wait.Ready()
+			key, ready, err = b.waiting.Ready()
 		}
 		switch {
 		case err != nil:
@@ -117,7 +142,7 @@ func (b *blocking) step(ctx context.Context) (until time.Time, done bool, err er
 		if done, err := b.try(ctx, key); done || err != nil {
 			return until, true, err
 		}
-		b.wait.Again()
+		b.waiting.Again()
 	}
 }
 
@@ -140,7 +165,7 @@ func (b *blocking) try(ctx context.Context, key int) (done bool, err error) {
 	if key >= 0 {
 		cmd = b.c.spec.TryOf(b.args, key)
 	}
-	first := b.wait == nil
+	first := b.waiting == nil
 	start := time.Now()
 	var out [1]shard.Reply
 	err = s.h.cfg.Router.Stream(ctx, &s.caller, []fsm.Command{cmd}, out[:], func(replies []shard.Reply) error {

@@ -4,13 +4,16 @@ package resp
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/shard"
+	"github.com/kvorum/kvorum/tcpd"
 )
 
 const nullArray = "*-1\r\n"
@@ -205,5 +208,65 @@ func TestBlockedDelivery(t *testing.T) {
 		p.blockedAt("BLPOP l 0")
 		q.do("RPUSH l x", ":1\r\n")
 		p.want("-UNKNOWN outcome: write: outcome unknown\r\n")
+	})
+}
+
+// TestBlockedClientKeepsNoBudget: neither for its own command nor for one that came with it. Too many keys are refused.
+func TestBlockedClientKeepsNoBudget(t *testing.T) {
+	big := strings.Repeat("x", 200<<10)
+	long := []string{"BLPOP"}
+	for i := range 8 {
+		long = append(long, fmt.Sprint("{t}", i, strings.Repeat("k", 20_000)))
+	}
+	for name, send := range map[string]string{
+		"large keys":           words(append(long, "0")...),
+		"behind a large value": words("RPUSH", "other", big, "y") + words("BLPOP", "q", "0"),
+		"with much behind it":  words("SET", "k", big, "EX", "100") + words("BLPOP", "q", "0") + strings.Repeat("PING\r\n", 20_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const total = 1 << 20
+				budget := tcpd.NewBudget(total)
+				b := newBench(t, nil, func(c *tcpd.Config) { c.Budget = budget })
+				defer b.close()
+				p := b.dial()
+				defer p.close()
+				go func() { _, _ = p.nc.Write([]byte(send)) }()
+				synctest.Wait()
+				if b.router.Waiting() != 1 || budget.Free() < total-int64(len(send)) {
+					t.Errorf("%d wait, %d of %d bytes are free", b.router.Waiting(), budget.Free(), total)
+				}
+				time.Sleep(2 * tcpd.DefaultStallTimeout)
+				synctest.Wait()
+				if budget.Free() != total {
+					t.Errorf("in the end %d of %d bytes are free", budget.Free(), total)
+				}
+			})
+		})
+	}
+}
+
+// TestBudgetOfUnfinishedCommands: commands that are longer than could be known when they were begun all come to their
+// end, although together they have taken all there is.
+func TestBudgetOfUnfinishedCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := tcpd.NewBudget(1 << 20)
+		b := newBench(t, nil, func(c *tcpd.Config) { c.Budget = budget })
+		defer b.close()
+		start := time.Now()
+		var all sync.WaitGroup
+		for i := range 20 {
+			p := b.dial()
+			defer p.close()
+			go func() {
+				_, _ = p.nc.Write([]byte(words("SET", fmt.Sprint("k", i), strings.Repeat("x", 200_000), "EX", "100")))
+			}()
+			all.Go(func() { p.want("+OK\r\n") })
+		}
+		all.Wait()
+		synctest.Wait() // a command's bytes are given back after its reply
+		if time.Since(start) > time.Second || budget.Free() != 1<<20 {
+			t.Errorf("after %v, %d bytes are free", time.Since(start), budget.Free())
+		}
 	})
 }

@@ -18,7 +18,8 @@ func commandCommand() row {
 		"command", f, func(_ context.Context, s *session, _ [][]byte) fsm.Result { return describe(s.h.list) },
 		local("count", 2, f, func(_ context.Context, s *session, _ [][]byte) fsm.Result { return fsm.Int(int64(len(s.h.list))) }),
 		local("docs", -2, f, runCommandDocs),
-		local("getkeys", -4, f, runCommandGetKeys),
+		local("getkeys", -4, f, runCommandGetKeys(false)),
+		local("getkeysandflags", -4, f, runCommandGetKeys(true)),
 		local("help", 2, f, help("COMMAND", []string{
 			"(no subcommand)", "    Return details about all commands.",
 			"COUNT", "    Return the total number of commands in this server.",
@@ -26,6 +27,7 @@ func commandCommand() row {
 			"INFO [<command-name> ...]", "    Return details about commands, all if no names are given.",
 			"DOCS [<command-name> ...]", "    Return documentation details about commands, all if no names are given.",
 			"GETKEYS <full-command>", "    Return the keys from a full command.",
+			"GETKEYSANDFLAGS <full-command>", "    Return the keys from a full command, and what it does to each.",
 		})),
 		local("info", -2, f, runCommandInfo),
 		local("list", -2, f, runCommandList),
@@ -58,61 +60,12 @@ func set(words []string) fsm.Result {
 	return r
 }
 
-// describe words a command as COMMAND INFO does.
-func (c *command) describe() fsm.Result {
-	first, last, step := 0, 0, 0
-	var specs []fsm.Result
-	if c.spec != nil && c.spec.FirstKey > 0 {
-		first, last, step = c.spec.FirstKey, c.spec.LastKey, c.spec.KeyStep
-		specs = append(specs, keySpec(c.access(), first, rangeSpec(first, last, step)))
-	}
-	if c.slots != 0 {
-		first, last, step = 1, c.slots, 1
-		specs = append(specs, keySpec([]string{"not_key"}, first, rangeSpec(first, last, step)))
-	}
-	if c.spec != nil && c.spec.KeysFrom > 0 {
-		specs = append(specs, keySpec(c.access(), c.spec.KeysFrom, fsm.Map([]fsm.Result{
-			bulk("type"), bulk("keynum"),
-			bulk("spec"), fsm.Map([]fsm.Result{bulk("keynumidx"), fsm.Int(0), bulk("firstkey"), fsm.Int(1), bulk("keystep"), fsm.Int(1)}),
-		})))
-	}
-	var subs []*command
-	for _, name := range sortedNames(c.subs) {
-		subs = append(subs, c.subs[name])
-	}
-	keys := fsm.Result{Kind: fsm.KindSet, Elems: specs}
-	children := fsm.Result{Kind: fsm.KindSet, Elems: describe(subs).Elems}
-	return fsm.Array([]fsm.Result{
-		bulk(c.name), fsm.Int(int64(c.arity)), set(c.flagWords()), fsm.Int(int64(first)), fsm.Int(int64(last)), fsm.Int(int64(step)),
-		set(c.categories()), set(nil), keys, children,
-	})
-}
-
 // access words what is done to keys.
 func (c *command) access() []string {
 	if c.spec.Write {
 		return []string{"RW", "update"}
 	}
 	return []string{"RO", "access"}
-}
-
-// keySpec words where keys begin and how the others are found.
-func keySpec(flags []string, index int, find fsm.Result) fsm.Result {
-	return fsm.Map([]fsm.Result{
-		bulk("flags"), set(flags),
-		bulk("begin_search"), fsm.Map([]fsm.Result{bulk("type"), bulk("index"), bulk("spec"), fsm.Map([]fsm.Result{bulk("index"), fsm.Int(int64(index))})}),
-		bulk("find_keys"), find,
-	})
-}
-
-func rangeSpec(first, last, step int) fsm.Result {
-	if last >= 0 {
-		last -= first
-	}
-	return fsm.Map([]fsm.Result{
-		bulk("type"), bulk("range"),
-		bulk("spec"), fsm.Map([]fsm.Result{bulk("lastkey"), fsm.Int(int64(last)), bulk("keystep"), fsm.Int(int64(step)), bulk("limit"), fsm.Int(0)}),
-	})
 }
 
 func (c *command) flagWords() (words []string) {
@@ -164,6 +117,7 @@ func (c *command) categories() (words []string) {
 		{fsm.CatFast, "fast"},
 		{fsm.CatSlow, "slow"},
 		{fsm.CatDangerous, "dangerous"},
+		{fsm.CatScripting, "scripting"},
 	} {
 		if c.spec.Categories&cat.bit != 0 {
 			words = append(words, "@"+cat.word)
@@ -172,27 +126,45 @@ func (c *command) categories() (words []string) {
 	return words
 }
 
+// maxNames bounds the commands, or keys, of one question about commands.
+const maxNames = 1 << 12
+
+func tooManyNames() fsm.Result { return fail("ERR too many arguments") }
+
 func runCommandInfo(_ context.Context, s *session, args [][]byte) fsm.Result {
+	if len(args) > maxNames {
+		return tooManyNames()
+	}
 	if len(args) == 0 {
 		return describe(s.h.list)
 	}
 	out := make([]fsm.Result, len(args))
+	seen := make(map[*command]fsm.Result)
 	for i, name := range args {
-		if c := s.h.named(name); c != nil {
-			out[i] = c.describe()
-		} else {
+		c := s.h.named(name)
+		if c == nil {
 			out[i] = fsm.Null()
+			continue
 		}
+		if _, ok := seen[c]; !ok {
+			seen[c] = c.describe()
+		}
+		out[i] = seen[c]
 	}
 	return fsm.Array(out)
 }
 
 func runCommandDocs(_ context.Context, s *session, args [][]byte) fsm.Result {
+	if len(args) > maxNames {
+		return tooManyNames()
+	}
 	list := s.h.list
 	if len(args) > 0 {
 		list = nil
+		seen := make(map[*command]bool)
 		for _, name := range args {
-			if c := s.h.named(name); c != nil {
+			if c := s.h.named(name); c != nil && !seen[c] {
+				seen[c] = true
 				list = append(list, c)
 			}
 		}
@@ -204,13 +176,16 @@ func runCommandDocs(_ context.Context, s *session, args [][]byte) fsm.Result {
 	return fsm.Map(out)
 }
 
-// docs tells a command's family; what it does is told by Redis' documentation.
+// docs tells a command's version and family; what it does is told by Redis' documentation.
 func (c *command) docs() fsm.Result {
 	summary := "As in Redis 7; differences are named in docs/REDIS.md"
 	if c.group == "kvorum" {
 		summary = "A command of Kvorum's own"
 	}
-	pairs := []fsm.Result{bulk("summary"), bulk(summary), bulk("since"), bulk("1.0.0"), bulk("group"), bulk(c.group)}
+	pairs := []fsm.Result{bulk("summary"), bulk(summary), bulk("since"), bulk(c.detail.since), bulk("group"), bulk(c.detail.group)}
+	if len(c.detail.arguments) > 0 {
+		pairs = append(pairs, bulk("arguments"), describeArguments(c.detail.arguments))
+	}
 	var subs []fsm.Result
 	for _, name := range sortedNames(c.subs) {
 		subs = append(subs, bulk(c.subs[name].name), c.subs[name].docs())
@@ -221,24 +196,65 @@ func (c *command) docs() fsm.Result {
 	return fsm.Map(pairs)
 }
 
-func runCommandGetKeys(_ context.Context, s *session, args [][]byte) fsm.Result {
-	c := s.h.lookup(args[0])
+// runCommandGetKeys is COMMAND GETKEYS and, with flags, COMMAND GETKEYSANDFLAGS.
+func runCommandGetKeys(flags bool) runFunc {
+	return func(_ context.Context, s *session, args [][]byte) fsm.Result {
+		c := s.h.full(args)
+		switch {
+		case c == nil:
+			return fail("ERR Invalid command specified")
+		case len(args) > maxNames:
+			return tooManyNames()
+		case c.keyed() == nil || c.keyed().Whole || len(c.detail.keys) == 0:
+			return fail("ERR The command has no key arguments")
+		case !c.arityFits(len(args)):
+			return fail("ERR Invalid number of arguments specified for command")
+		}
+		var keys []fsm.Result
+		take := func(at int, key []byte) {
+			if flags {
+				keys = append(keys, fsm.Array([]fsm.Result{fsm.Bulk(key), set(c.treats(at, args[1:]))}))
+			} else {
+				keys = append(keys, fsm.Bulk(key))
+			}
+		}
+		spec := c.keyed()
+		for i, key := range spec.Keys(args[1:]) {
+			take(i, key)
+		}
+		if first, end := spec.CountedKeys(args[1:]); len(keys) == 0 || spec.KeysFrom > 0 && first == end {
+			return fail("ERR Invalid arguments specified for command")
+		}
+		return fsm.Array(keys)
+	}
+}
+
+// full finds the command that some words are, or the subcommand.
+func (h *Handler) full(words [][]byte) *command {
+	c := h.lookup(words[0])
+	if c == nil || c.subs == nil || len(words) < 2 {
+		return c
+	}
+	return find(c.subs, words[1])
+}
+
+// keyed is the row that knows the places of a command's keys, nil for none.
+func (c *command) keyed() *fsm.Spec {
 	switch {
-	case c == nil:
-		return fail("ERR Invalid command specified")
-	case c.spec == nil:
-		return fail("ERR The command has no key arguments")
-	case !c.arityFits(len(args)):
-		return fail("ERR Invalid number of arguments specified for command")
+	case c.row != nil:
+		return c.row.spec
+	case c.spec != nil:
+		return c.spec
+	case len(c.detail.keys) == 0 || slices.Contains(c.detail.keys[0].flags, "not_key"):
+		return nil
+	case c.detail.keys[0].numbered:
+		return &fsm.Spec{KeysFrom: c.detail.keys[0].index}
 	}
-	var keys []fsm.Result
-	for _, key := range c.spec.Keys(args[1:]) {
-		keys = append(keys, fsm.Bulk(key))
+	s := &fsm.Spec{}
+	if s.FirstKey, s.LastKey, s.KeyStep = c.places(); s.FirstKey == 0 {
+		return nil
 	}
-	if len(keys) == 0 {
-		return fail("ERR The command has no key arguments")
-	}
-	return fsm.Array(keys)
+	return s
 }
 
 func runCommandList(_ context.Context, s *session, args [][]byte) fsm.Result {
@@ -251,7 +267,7 @@ func runCommandList(_ context.Context, s *session, args [][]byte) fsm.Result {
 		keep = func(*command) bool { return false }
 	case is(args[1], "ACLCAT"):
 		want := "@" + strings.ToLower(string(args[2]))
-		keep = func(c *command) bool { return slices.Contains(c.categories(), want) }
+		keep = func(c *command) bool { return slices.Contains(c.detail.categories, want) }
 	case is(args[1], "PATTERN"):
 		pattern := strings.ToLower(string(args[2]))
 		keep = func(c *command) bool { return matches(pattern, c.name) }

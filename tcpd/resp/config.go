@@ -71,6 +71,8 @@ type Config struct {
 	// Bus carries messages to the subscribers of other nodes, and is told to bring theirs here; nil: there
 	// are no others.
 	Bus Bus
+	// Scripts is this node's cache of scripts; nil: SCRIPT is refused.
+	Scripts Scripts
 	// NodeID is this node's id, 40 hex digits.
 	NodeID string
 	// Version is the program's version.

@@ -28,12 +28,14 @@ const (
 	faultMemory    = "argument must be a memory value"
 	faultNumber    = "argument couldn't be parsed into an integer"
 	faultPolicy    = "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction"
+	faultEvents    = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."
 	faultImmutable = "can't set immutable config"
 	faultNoCluster = "this node belongs to no cluster"
 	faultDuplicate = "duplicate parameter"
 )
 
-// parameters are what exists of Redis' configuration here. maxmemory and its policy are the cluster's.
+// parameters are what exists of Redis' configuration here. maxmemory, its policy and notify-keyspace-events are the
+// cluster's.
 func parameters() []parameter {
 	return []parameter{
 		fixed("appendfsync", "always"), fixed("appendonly", "yes"), fixed("bind", ""),
@@ -45,10 +47,11 @@ func parameters() []parameter {
 		}},
 		fixed("databases", "1"),
 		{name: "latency-monitor-threshold", get: func(h *Handler) string { return strconv.FormatInt(h.latency.millis.Load(), 10) }, set: setLatency},
-		fixed("lfu-decay-time", "1"), fixed("lfu-log-factor", "10"),
+		fixed("lfu-decay-time", "1"), fixed("lfu-log-factor", "10"), fixed("lua-time-limit", "5000"),
 		{name: "maxclients", get: func(h *Handler) string { return strconv.Itoa(h.cfg.MaxConns) }},
 		{name: "maxmemory", get: func(h *Handler) string { return strconv.FormatUint(h.settings().MaxMemory, 10) }, set: setMaxMemory},
 		{name: "maxmemory-policy", get: func(h *Handler) string { return h.settings().Policy }, set: setPolicy},
+		{name: "notify-keyspace-events", get: func(h *Handler) string { return h.settings().Events }, set: setEvents},
 		{name: "proto-max-bulk-len", get: func(h *Handler) string { return strconv.Itoa(h.cfg.Table.Limits().MaxValue) }},
 		fixed("requirepass", ""), fixed("save", ""),
 		{name: "slowlog-log-slower-than", get: func(h *Handler) string { return strconv.FormatInt(h.slow.micros.Load(), 10) }, set: setSlower},
@@ -107,6 +110,14 @@ func setPolicy(h *Handler, value string) (func(context.Context) error, string) {
 	return h.configure(func(s *shard.Settings) { s.Policy = value })
 }
 
+func setEvents(h *Handler, value string) (func(context.Context) error, string) {
+	classes, ok := fsm.ParseClasses(value)
+	if !ok {
+		return nil, faultEvents
+	}
+	return h.configure(func(s *shard.Settings) { s.Events = classes.String() })
+}
+
 func (h *Handler) configure(change func(s *shard.Settings)) (func(context.Context) error, string) {
 	if h.cfg.Cluster == nil || h.cfg.Cluster.View() == nil {
 		return nil, faultNoCluster
@@ -133,7 +144,7 @@ func configCommand() row {
 		local("get", -3, f, runConfigGet),
 		local("help", 2, f, help("CONFIG", []string{
 			"GET <pattern> [<pattern> ...]", "    Return parameters matching the glob-like <pattern>s and their values.",
-			"SET <directive> <value> [<directive> <value> ...]", "    Set configuration directives; maxmemory and maxmemory-policy are the cluster's.",
+			"SET <directive> <value> [<directive> <value> ...]", "    Set configuration directives; maxmemory, maxmemory-policy and", "    notify-keyspace-events are the cluster's.",
 			"RESETSTAT", "    Reset statistics reported by the INFO command.",
 			"REWRITE", "    Refused: flags and settings are kept where they were given.",
 		})),

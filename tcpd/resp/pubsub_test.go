@@ -238,7 +238,7 @@ func TestShardChannelsRedirect(t *testing.T) {
 	p.close()
 	p = b.dial()
 	defer p.close()
-	p.do("COMMAND INFO ssubscribe", "*1\r\n*10\r\n$10\r\nssubscribe\r\n:-2\r\n*4\r\n+noscript\r\n+loading\r\n+stale\r\n+pubsub\r\n:1\r\n:-1\r\n:1\r\n*2\r\n+@pubsub\r\n+@slow\r\n*0\r\n"+
+	p.do("COMMAND INFO ssubscribe", "*1\r\n*10\r\n$10\r\nssubscribe\r\n:-2\r\n*4\r\n+pubsub\r\n+noscript\r\n+loading\r\n+stale\r\n:1\r\n:-1\r\n:1\r\n*2\r\n+@pubsub\r\n+@slow\r\n*0\r\n"+
 		"*1\r\n*6\r\n$5\r\nflags\r\n*1\r\n+not_key\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n"+
 		"$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:-1\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n*0\r\n")
 	p.do("SSUBSCRIBE {bar}1", confirmed("ssubscribe", "{bar}1", 1))

@@ -38,6 +38,8 @@ type session struct {
 	asking bool
 	multi  multi
 	sub    subscriber
+	// parked is a command that is to wait behind the present Serve call, or nil.
+	parked *blocking
 	// executing: the commands of a transaction run.
 	executing bool
 	// ending: the connection ends behind the present reply.
@@ -80,7 +82,7 @@ func (s *session) Serve(ctx context.Context, in []byte) (n, need int, err error)
 		if err = s.command(ctx, args); err == nil && len(s.cmds) == maxBatch {
 			err = s.run(ctx)
 		}
-		if err != nil {
+		if err != nil || s.parked != nil {
 			break
 		}
 		if len(s.cmds) == 0 {
@@ -102,6 +104,10 @@ func (s *session) Serve(ctx context.Context, in []byte) (n, need int, err error)
 	}
 	if err == nil || errors.Is(err, tcpd.ErrEnd) {
 		err = firstError(s.flush(), err)
+	}
+	if s.parked != nil {
+		s.c.After(s.parked.wait)
+		s.parked = nil
 	}
 	return n, need, err
 }

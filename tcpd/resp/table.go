@@ -54,6 +54,8 @@ type command struct {
 	// 0: there are none.
 	slots int
 	stat  stat
+	// detail is what COMMAND tells besides.
+	detail *detail
 	// nullArray: see nullArrays.
 	nullArray, nullArrayCounted bool
 }
@@ -98,7 +100,7 @@ func (h *Handler) indexCommands() {
 	if spec, ok := h.cfg.Table.Lookup([]byte("FLUSHALL")); ok {
 		h.commands["FLUSHDB"] = routed("FLUSHDB", spec)
 	}
-	for _, c := range slices.Concat(connectionCommands(), multiCommands(), pubsubCommands(), serverCommands(), clusterCommands()) {
+	for _, c := range slices.Concat(connectionCommands(), multiCommands(), pubsubCommands(), serverCommands(), clusterCommands(), []row{scriptCommand()}) {
 		if c.needs != "" && h.commands[c.needs] == nil {
 			continue
 		}
@@ -110,8 +112,14 @@ func (h *Handler) indexCommands() {
 		}
 		h.commands[name] = c.command
 	}
+	known := readDetails(details, readGrammar(grammar))
 	for _, name := range slices.Sorted(maps.Keys(h.commands)) {
-		h.list = append(h.list, h.commands[name])
+		c := h.commands[name]
+		h.list = append(h.list, c)
+		c.learn(known)
+		for _, sub := range c.subs {
+			sub.learn(known)
+		}
 	}
 }
 
@@ -129,8 +137,11 @@ func routed(name string, spec *fsm.Spec) *command {
 	if spec.Categories&fsm.CatFast != 0 {
 		c.flags |= flagFast
 	}
-	if spec.KeysFrom > 0 {
+	if spec.KeysFrom > 0 || spec.Announced != nil {
 		c.flags |= flagMovableKeys
+	}
+	if spec.Script {
+		c.flags = c.flags&^flagWrite | flagNoScript | flagStale
 	}
 	if spec.Pops != fsm.PopsNothing {
 		c.flags |= flagBlocking | flagNoScript
@@ -207,6 +218,8 @@ func groupOf(spec *fsm.Spec) string {
 		return "kvorum"
 	case spec.Whole && spec.Name != "SCAN":
 		return "server"
+	case c&fsm.CatScripting != 0:
+		return "scripting"
 	case c&fsm.CatString != 0:
 		return "string"
 	case c&fsm.CatList != 0:

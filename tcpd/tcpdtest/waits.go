@@ -45,6 +45,9 @@ func (w *waits) Touched(key []byte, holds fsm.Pops, _ bool) {
 	}
 }
 
+// Opened implements fsm.Waiters: no slot comes here.
+func (w *waits) Opened() {}
+
 // Wait registers a blocked command.
 func (r *Router) Wait(w fsm.Wait, woken func()) (shard.Waiting, error) {
 	t := &waiting{w: &r.waits, r: r, wait: w, woken: woken}
