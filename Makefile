@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate snapbench pressure bench-etcd bench-redis bench-logs build
+.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate clients snapbench pressure bench-etcd bench-redis bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -41,6 +41,9 @@ sim: ## N virtual-time seeds from SEED
 
 planted: ## every planted bug must be caught
 	$(GO) test -tags planted ./integration/sim ./shard -count=1 -timeout 2h -run TestPlanted -v
+
+clients: ## clients of Redis in other languages, those of node fetched with npm
+	KVORUM_CLIENTS_NPM=1 KVORUM_REQUIRE_CLIENTS=1 $(GO) test ./integration -count=1 -run TestClients -v
 
 powercuts: ## cut the power of both log stores: in memory, and of an ext4 on a loop device (root)
 	$(GO) test ./raftnode/logstore -count=1 -run 'PowerCuts' -v

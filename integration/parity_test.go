@@ -164,7 +164,12 @@ func TestParity_RC2(t *testing.T) {
 // eventually polls a condition that the outside world makes true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	within(t, 20*time.Second, what, ok)
+}
+
+func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
 	tick := time.NewTicker(proc.PollEvery)
 	defer tick.Stop()
 	for !ok() {

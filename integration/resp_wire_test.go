@@ -257,6 +257,9 @@ func TestRESPAgainstRedis(t *testing.T) {
 					words := timed(corpus[dice.IntN(len(corpus))], n, now)
 					history = append(history, fmt.Sprintf("%.300q", words))
 					name := strings.ToUpper(words[0])
+					if strings.HasPrefix(name, "SORT") {
+						theirs.do("ZADD", "no such key", "XX", "1", "a") // or a number out of range that it read before makes all of SORT's so
+					}
 					got, want := ours[dice.IntN(len(ours))].do(words...), theirs.do(words...)
 					if !got.agrees(name, &want) {
 						t.Fatalf("seed %d, round %d: %.300q\n ours %.300q\nredis %.300q\nbefore:\n%s", seed, round, words, got.settled(name), want.settled(name), strings.Join(history, "\n"))
