@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race sim planted powercuts import kills saturate clients snapbench pressure bench-etcd bench-redis bench-logs build
+.PHONY: help check fmt vet lint rules tidy test race heavy sim planted powercuts import kills saturate clients snapbench pressure bench-etcd bench-redis bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -39,8 +39,11 @@ SEED ?= 1
 sim: ## N virtual-time seeds from SEED
 	$(GO) test ./integration/sim -count=1 -timeout 4h -run TestSeeds -seed $(SEED) -runs $(N)
 
+heavy: ## tests of much work by one goroutine, which the race detector would only make slow
+	$(GO) test ./fsm ./store -count=1 -run '^TestHeavy'
+
 planted: ## every planted bug must be caught
-	$(GO) test -tags planted ./integration/sim ./shard -count=1 -timeout 2h -run TestPlanted -v
+	$(GO) test -tags planted ./integration/sim ./shard ./raftnode -count=1 -timeout 2h -run TestPlanted -v
 
 clients: ## clients of Redis in other languages, those of node fetched with npm
 	KVORUM_CLIENTS_NPM=1 KVORUM_REQUIRE_CLIENTS=1 $(GO) test ./integration -count=1 -run TestClients -v

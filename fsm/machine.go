@@ -56,6 +56,7 @@ type Machine struct {
 	stopped  error
 	entry    Entry // room reused between entries
 	ahead    [aheadCommands]Command
+	cache    []byte // the replies of a Sub as its session keeps them; never nil, its room is reused
 	warmer   Warmer // nil when the state is none
 }
 
@@ -64,7 +65,7 @@ const aheadCommands = store.WarmMax
 
 // NewMachine makes an empty machine. t holds the commands that s runs.
 func NewMachine(t *Table, s State, o Options) *Machine {
-	m := &Machine{table: t, state: s, opts: o, age: 1}
+	m := &Machine{table: t, state: s, opts: o, age: 1, cache: []byte{}}
 	m.warmer, _ = s.(Warmer)
 	m.sessions.reset()
 	return m
@@ -165,6 +166,9 @@ func (m *Machine) Apply(index, term uint64, data []byte, subs []*Sub) {
 // maxRoom bounds the room for Subs and arguments that is kept from one entry to the next, in items.
 const maxRoom = 8192
 
+// maxCache bounds the room for replies that is kept, in bytes.
+const maxCache = 64 << 10
+
 // release lets the entry's bytes go and keeps the room for the next one.
 func (m *Machine) release() {
 	clear(m.entry.Subs)
@@ -242,11 +246,14 @@ func (m *Machine) applySub(ctx *Ctx, l *EntrySub, sub *Sub) error {
 	}
 	v := m.sessions.admit(l)
 	if v.execute {
-		cached, err := m.execute(ctx, l, sub, make([]byte, 0, cachePrealloc(l.Writes)))
+		cached, err := m.execute(ctx, l, sub, m.cache[:0])
 		if err != nil {
 			return err
 		}
 		m.sessions.record(l, cached)
+		if cap(cached) <= maxCache {
+			m.cache = cached
+		}
 		if sub != nil {
 			sub.Status = SubApplied
 		}
@@ -259,7 +266,7 @@ func (m *Machine) applySub(ctx *Ctx, l *EntrySub, sub *Sub) error {
 	if v.status != SubApplied {
 		return nil
 	}
-	sub.ReadResults = make([]Result, len(sub.Reads))
+	sub.ReadResults = ResultRoom(sub.ReadResults, len(sub.Reads))
 	sub.Results = parseCached(v.cached, l.Writes)
 	return nil
 }
@@ -270,8 +277,8 @@ func (m *Machine) execute(ctx *Ctx, l *EntrySub, sub *Sub, cache []byte) ([]byte
 	body, read := l.Body, 0
 	ctx.writes.reset()
 	if sub != nil {
-		sub.Results = make([]Result, l.Writes)
-		sub.ReadResults = make([]Result, len(sub.Reads))
+		sub.Results = ResultRoom(sub.Results, l.Writes)
+		sub.ReadResults = ResultRoom(sub.ReadResults, len(sub.Reads))
 		if ctx.room = sub.Room; ctx.room == nil && len(sub.Reads) > 0 {
 			ctx.room = &Room{Free: MaxReply}
 		}

@@ -145,8 +145,6 @@ func (t *sessionTable) forget(s *session, low uint64) {
 	s.low = low
 }
 
-func cachePrealloc(writes int) int { return min(8*writes, MaxCachedReplies) + 1 }
-
 // appendCached appends a reply as sessions keep it. A reply that does not fit in MaxCachedReplies is
 // kept as CodeReplyDropped without its text.
 func appendCached(cache []byte, res *Result) []byte {

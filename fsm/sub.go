@@ -54,9 +54,19 @@ type Sub struct {
 	Status SubStatus
 	// Next is the number the session expects, set with SubGap.
 	Next uint64
-	// Results has one result a write.
+	// Results has one result a write. It and ReadResults may be given with room of an earlier Sub, which is used again.
 	Results []Result
 	// ReadResults has one result a read, of KindNone where the read did not run (the Sub was
 	// answered from the cache): it is then to be retried as an ordinary read.
 	ReadResults []Result
+}
+
+// ResultRoom gives n empty results, in the room of old where that is large enough. Nothing may refer to old any more.
+func ResultRoom(old []Result, n int) []Result {
+	if cap(old) < n || old == nil {
+		return make([]Result, n)
+	}
+	old = old[:n]
+	clear(old)
+	return old
 }

@@ -84,6 +84,16 @@ func (g *Group) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result, 
 	return nil
 }
 
+// ReadVouched is Read of commands that node forwarded, and had received before it gave v.
+func (g *Group) ReadVouched(ctx context.Context, node string, v Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error {
+	if !g.vouched(node, v) {
+		return g.Read(ctx, cmds, out, room)
+	}
+	g.n.yield("raftnode.fence.passed")
+	g.ReadStale(cmds, out, room)
+	return nil
+}
+
 // ReadStale answers cmds from this replica's state as it is.
 func (g *Group) ReadStale(cmds []fsm.Command, out []fsm.Result, room *fsm.Room) {
 	due := g.machine.Query(cmds, out, g.n.h.Wall.Now().UnixMilli(), room)

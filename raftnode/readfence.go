@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -23,7 +26,8 @@ import (
 //     the next round.
 //  3. T is the current term, sampled while this replica is leader: term, state, term again, equal.
 //  4. The last entry applied here must be of term T, else the read waits for the entry of step 1.
-//  5. Every other voter of the latest configuration V is asked for its current term (termcheck.go).
+//  5. As many other voters of the latest configuration V as make a majority are asked for their current terms
+//     (termcheck.go), the rest of them when one fails or takes long.
 //  6. A voter answers with raft's current term, if its raft instance is alive and configured.
 //  7. Voters at a term <= T count, this replica counts if it is in V. With a majority of V the batch
 //     is answered; a term above T refuses it.
@@ -48,10 +52,18 @@ import (
 // under a new identity; and that an answer comes from the instance that is alive, hence the check of
 // closing after the term was read, here and at the voter.
 //
+// A forwarding node that has a voter of the group answers step 5 beside its request (Voucher), from after the reads of the
+// request were closed: the argument above does not ask who asked. T is sampled later than that answer then, and this
+// replica's own answer is the sample.
+//
 // Waiting for the commit index is not needed at a leader: an acknowledgement follows the local apply.
 
-// fencePause is the least time between two rounds of a Fence that found no majority.
-const fencePause = 5 * time.Millisecond
+const (
+	// fencePause is the least time between two rounds of a Fence that found no majority.
+	fencePause = 5 * time.Millisecond
+	// fenceHedge is how long a round waits for the voters that it asked first.
+	fenceHedge = 5 * time.Millisecond
+)
 
 // errNotReady: this replica leads, and has applied no entry of its term yet.
 var errNotReady = errors.New("raftnode: no entry of this term is applied yet")
@@ -61,6 +73,8 @@ var errNotReady = errors.New("raftnode: no entry of this term is applied yet")
 // channel close.
 type fence struct {
 	g *Group
+	// first is which of the other voters is asked first. It moves on when that one fails or takes long.
+	first atomic.Uint32
 
 	mu struct {
 		sync.Mutex
@@ -78,7 +92,7 @@ type fenceBatch struct {
 	err   error
 }
 
-// join adds the caller to the waiting batch, and starts a round if none is in flight.
+// join adds the caller to the waiting batch, and starts a round if none is in flight: the batch is then closed.
 func (f *fence) join() *fenceBatch {
 	f.mu.Lock()
 	b := f.mu.waiting
@@ -87,12 +101,17 @@ func (f *fence) join() *fenceBatch {
 		f.mu.waiting = b
 	}
 	start := !f.mu.running
-	if start {
-		f.mu.running, f.mu.waiting = true, nil // the batch is closed
-	}
+	f.mu.running = true
 	f.mu.Unlock()
 	if start {
-		f.begin(b)
+		// Whoever is ready to read comes along: one network event makes many goroutines ready, and the first of them
+		// would go alone.
+		runtime.Gosched()
+		f.mu.Lock()
+		closed := f.mu.waiting
+		f.mu.waiting = nil
+		f.mu.Unlock()
+		f.begin(closed)
 	}
 	return b
 }
@@ -130,9 +149,12 @@ type round struct {
 	lastLog uint64
 
 	mu sync.Mutex
-	// need answers make a majority, left are still to come. decided: the batch is answered.
+	// need answers make a majority, left may still come. decided: the batch is answered.
 	need, left int
 	decided    bool
+	// spare are the voters that were not asked, hedge asks them after a while.
+	spare []raft.Server
+	hedge *time.Timer
 }
 
 // newRound does steps 3 and 4 for a closed batch. A round that needs no answer is already won.
@@ -185,7 +207,36 @@ func (g *Group) leadingTerm() (*instance, uint64, error) {
 
 // send does step 5. An answer may arrive before it returns.
 func (r *round) send() {
-	for _, s := range r.ask {
+	ask := r.ask
+	if r.need < len(ask) {
+		at := int(r.g.fence.first.Load() % uint32(len(ask)))
+		ask = slices.Concat(ask[at:], ask[:at])
+		r.mu.Lock()
+		r.spare = ask[r.need:]
+		r.hedge = time.AfterFunc(fenceHedge, r.more)
+		ask = ask[:r.need]
+		r.mu.Unlock()
+	}
+	r.put(ask)
+}
+
+// more asks those who were spared.
+func (r *round) more() {
+	r.mu.Lock()
+	spare := r.spare
+	if r.decided {
+		spare = nil
+	}
+	r.spare = nil
+	r.mu.Unlock()
+	if len(spare) > 0 {
+		r.g.fence.first.Add(1)
+		r.put(spare)
+	}
+}
+
+func (r *round) put(ask []raft.Server) {
+	for _, s := range ask {
 		node, replica, ok := splitServerID(s.ID)
 		if !ok {
 			r.answer(false, 0)
@@ -215,10 +266,16 @@ func (r *round) answer(ok bool, term uint64) {
 		r.decided, err = true, ErrNoQuorum
 	}
 	decided := r.decided
+	if decided && r.hedge != nil {
+		r.hedge.Stop()
+	}
 	r.mu.Unlock()
-	if decided {
+	switch {
+	case decided:
 		f := &r.g.fence
 		f.begin(f.end(r.batch, err))
+	case !ok:
+		r.more()
 	}
 }
 
@@ -257,6 +314,47 @@ func (g *Group) Fence(ctx context.Context) (index uint64, err error) {
 			return 0, err
 		}
 	}
+}
+
+// Voucher is a voter's answer to step 5, given unasked. The zero Voucher says nothing.
+type Voucher struct {
+	// Replica is the voter's number on the node that the voucher comes from; Term is its current term.
+	Replica, Term uint64
+}
+
+// Vouch gives this replica's answer, for reads that had arrived before the call.
+func (g *Group) Vouch() Voucher {
+	a := g.n.ownTerm(g.id, g.replica)
+	if !a.ok() {
+		return Voucher{}
+	}
+	return Voucher{Replica: g.replica, Term: a.term}
+}
+
+// vouched tells whether v, from node, and this replica make a majority, so that reads that had arrived before v was given
+// may look at the state now.
+func (g *Group) vouched(node string, v Voucher) bool {
+	if v.Replica == 0 {
+		return false
+	}
+	in, term, err := g.leadingTerm()
+	if err != nil || v.Term > term && !planted("vouch-any") {
+		return false
+	}
+	if _, applied := g.machine.Applied(); applied != term {
+		return false
+	}
+	id, voters, have := serverID(node, v.Replica), 0, 0
+	for _, s := range in.servers() {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if s.ID == g.self || s.ID == id {
+			have++
+		}
+	}
+	return have > voters/2
 }
 
 func fenceTimeout(ctx context.Context) error {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/kvorum/kvorum/fsm"
 )
 
 // others names the nodes but one.
@@ -215,4 +217,71 @@ func TestFenceFollowerRead(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestVouchedReads: a follower's word that came with the reads spares the question, and nobody else's does: not that of a
+// follower that has moved on, of another replica, or of one that says nothing.
+func TestVouchedReads(t *testing.T) {
+	inWorld(t, func(b *bench) {
+		b.cluster("n1", "n2", "n3")
+		b.write("k", "old")
+		lead := b.leader()
+		rest := b.others(lead)
+		get := func(from *testNode, v Voucher) (string, error) {
+			ctx, cancel := context.WithTimeout(b.t.Context(), 50*time.Millisecond)
+			defer cancel()
+			out := make([]fsm.Result, 1)
+			err := lead.group.ReadVouched(ctx, from.node.ID(), v, []fsm.Command{getCmd("k")}, out, nil)
+			return string(out[0].Str), err
+		}
+		b.world.Isolate(lead.name, rest[0].name, rest[1].name)
+		v := rest[0].group.Vouch()
+		if got, err := get(rest[0], v); err != nil || got != "old" {
+			t.Errorf("with a follower's word: %q, %v", got, err)
+		}
+		if _, err := get(rest[1], v); err == nil {
+			t.Error("a follower's word was taken from another node")
+		}
+		if _, err := get(rest[0], Voucher{}); err == nil {
+			t.Error("nobody's word was taken")
+		}
+		if _, err := get(lead, lead.group.Vouch()); err == nil {
+			t.Error("the leader's own word was taken for another's")
+		}
+		if _, err := get(rest[0], Voucher{Replica: v.Replica, Term: v.Term + 1}); err == nil {
+			t.Error("the word of a follower that has moved on was taken")
+		}
+		b.world.HealAll()
+		b.leader()
+	})
+}
+
+// deposedTakesWord tells whether a leader that does not know yet that it was succeeded takes the word of a voter that
+// elected its successor.
+func deposedTakesWord(t *testing.T) (taken bool) {
+	inWorld(t, func(b *bench) {
+		b.cluster("n1", "n2", "n3")
+		b.write("k", "old")
+		lead := b.leader()
+		rest := b.others(lead)
+		release := lead.hang()
+		lead.group.Submit(pack(setCmd("x", "y")), nop)
+		b.waitFor("a new leader", func() bool { return rest[0].group.IsLeader() || rest[1].group.IsLeader() })
+		if in := lead.group.inst.Load(); in.raft.State() != raft.Leader {
+			t.Error("the hung leader noticed: the test shows nothing")
+		}
+		for _, n := range rest {
+			taken = taken || lead.group.vouched(n.node.ID(), n.group.Vouch())
+		}
+		release()
+		b.converged()
+	})
+	return taken
+}
+
+// TestVouchedReadsOfHungLeader: a leader that does not know yet that it was succeeded learns it from the forwarder's word.
+func TestVouchedReadsOfHungLeader(t *testing.T) {
+	if deposedTakesWord(t) {
+		t.Error("a deposed leader took a follower's word for its own")
+	}
 }

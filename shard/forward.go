@@ -39,6 +39,8 @@ type forwardRequest struct {
 	Session, Seq, Low uint64
 	// Timeout bounds the work at the leader, in whole milliseconds on the wire; read.
 	Timeout time.Duration
+	// Voucher is the sender's own answer to the read fence; read.
+	Voucher raftnode.Voucher
 	// Room is what the replies of reads may take, in bytes; read and write.
 	Room int64
 	// Count counts the commands in Body.
@@ -68,6 +70,8 @@ func appendForwardRequest(dst []byte, q *forwardRequest) []byte {
 	dst = be.AppendUint32(dst, q.Group)
 	if q.Kind == forwardRead {
 		dst = be.AppendUint32(dst, uint32(min(max(q.Timeout.Milliseconds(), 1), math.MaxUint32)))
+		dst = be.AppendUint64(dst, q.Voucher.Replica)
+		dst = be.AppendUint64(dst, q.Voucher.Term)
 	} else {
 		dst = be.AppendUint64(dst, q.Incarnation)
 		dst = be.AppendUint64(dst, q.Stream)
@@ -107,6 +111,7 @@ func parseForwardRequest(src []byte) (forwardRequest, error) {
 	switch q.Kind {
 	case forwardRead:
 		q.Timeout = time.Duration(d.uint32()) * time.Millisecond
+		q.Voucher = raftnode.Voucher{Replica: d.uint64(), Term: d.uint64()}
 	case forwardOpen, forwardWrite:
 		q.Incarnation, q.Stream, q.Position = d.uint64(), d.uint64(), d.uint64()
 	default:
@@ -252,10 +257,10 @@ func parseForwardReply(src []byte, kind byte, sub *fsm.Sub) error {
 	case kind == forwardOpen:
 		sub.Results = []fsm.Result{fsm.Int(int64(sub.Next))}
 	case kind == forwardRead:
-		sub.Results = d.results(sub.Writes)
+		sub.Results = d.results(sub.Results, sub.Writes)
 	case sub.Status == fsm.SubApplied:
-		sub.Results = d.results(sub.Writes)
-		sub.ReadResults = d.results(len(sub.Reads))
+		sub.Results = d.results(sub.Results, sub.Writes)
+		sub.ReadResults = d.results(sub.ReadResults, len(sub.Reads))
 	}
 	if !d.ok() || len(d.src) > 0 {
 		return errFrame
@@ -264,12 +269,12 @@ func parseForwardReply(src []byte, kind byte, sub *fsm.Sub) error {
 }
 
 // results reads exactly want results.
-func (d *frame) results(want int) []fsm.Result {
+func (d *frame) results(room []fsm.Result, want int) []fsm.Result {
 	if n := d.count(maxForwardCommands); n != want || !d.ok() {
 		d.bad = true
 		return nil
 	}
-	out := make([]fsm.Result, want)
+	out := fsm.ResultRoom(room, want)
 	for i := range out {
 		res, n, err := fsm.ParseResult(d.src)
 		if err != nil {

@@ -72,7 +72,7 @@ func (r *Router) handleForward(ctx context.Context, from string, req []byte) ([]
 	case local == nil:
 		err = raftnode.ErrNoGroup
 	case q.Kind == forwardRead:
-		err = r.serveRead(ctx, local, &q, &sub)
+		err = r.serveRead(ctx, local, from, &q, &sub)
 	default:
 		err = r.serveWrite(ctx, local, in, &q, &sub)
 	}
@@ -172,7 +172,7 @@ func (r *Router) isRead(cmd *fsm.Command) bool {
 	return s != nil && !s.Write && !s.Internal
 }
 
-func (r *Router) serveRead(ctx context.Context, local localGroup, q *forwardRequest, sub *fsm.Sub) error {
+func (r *Router) serveRead(ctx context.Context, local localGroup, from string, q *forwardRequest, sub *fsm.Sub) error {
 	cmds := make([]fsm.Command, q.Count)
 	for i, body := 0, q.Body; i < q.Count; i++ {
 		cmd, n, err := fsm.ParseCommand(body)
@@ -185,7 +185,7 @@ func (r *Router) serveRead(ctx context.Context, local localGroup, q *forwardRequ
 	defer cancel()
 	sub.Results = make([]fsm.Result, q.Count)
 	q.room = fsm.Room{Most: q.Room, Free: freeReply, Ledger: &r.serving}
-	err := local.Read(ctx, cmds, sub.Results, &q.room)
+	err := local.ReadVouched(ctx, from, q.Voucher, cmds, sub.Results, &q.room)
 	if err != nil || !q.room.Short || q.room.Used > 0 || q.Room <= frameReply {
 		return err
 	}

@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/kvorum/kvorum/fsm"
@@ -40,6 +41,8 @@ type lane struct {
 
 	// sent are the numbered batches that await an answer, by number.
 	sent []*batch
+	// gathering: a goroutine is about to pump what others put into the queue.
+	gathering bool
 	// opening is the OPENSESSION under way, nil when there is none.
 	opening *batch
 	// session is 0 while the lane has none; next is the number of its next batch.
@@ -69,9 +72,27 @@ func (l *lane) init(rt *route) {
 
 // add accepts a unit with at least one write and sees to it that it is sent.
 func (l *lane) add(u *unit) {
-	if l.accept(u) {
+	if l.accept(u) && l.gathered() {
 		l.pump()
 	}
+}
+
+// gathered tells whether the caller, which has put a unit into the queue, must pump. With nothing under way the first
+// one lets all others that are ready to run put theirs into the same batch: one network event makes many goroutines
+// ready, and its own would go alone.
+func (l *lane) gathered() bool {
+	l.mu.Lock()
+	first := !l.gathering && len(l.sent) == 0
+	if l.gathering = l.gathering || first; !first {
+		defer l.mu.Unlock()
+		return !l.gathering
+	}
+	l.mu.Unlock()
+	runtime.Gosched()
+	l.mu.Lock()
+	l.gathering = false
+	l.mu.Unlock()
+	return true
 }
 
 // pump sends what may be sent. One goroutine at a time does; it looks again before it stops, so
@@ -173,7 +194,7 @@ func (l *lane) launchLocked(b *batch) *batch {
 		b.sub.Low = l.sent[0].sub.Seq
 	}
 	b.sub.Status, b.sub.Next = fsm.SubPending, 0
-	b.sub.Results, b.sub.ReadResults = nil, nil
+	b.sub.Results, b.sub.ReadResults = b.sub.Results[:0], b.sub.ReadResults[:0]
 	return b
 }
 

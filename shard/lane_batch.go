@@ -99,8 +99,12 @@ func (r *Router) recycle(b *batch) {
 	clear(b.units)
 	clear(b.argv)
 	clear(b.sub.Reads)
+	clear(b.sub.Results)
+	clear(b.sub.ReadResults)
 	*b = batch{
-		sub:   fsm.Sub{Body: b.sub.Body[:0], Reads: b.sub.Reads[:0]},
+		sub: fsm.Sub{
+			Body: b.sub.Body[:0], Reads: b.sub.Reads[:0], Results: b.sub.Results[:0], ReadResults: b.sub.ReadResults[:0],
+		},
 		units: b.units[:0], args: b.args[:0], argv: b.argv[:0], answer: b.answer,
 	}
 	r.batches.Put(b)

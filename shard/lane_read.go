@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"time"
 
@@ -21,8 +22,9 @@ const (
 // a batch that fails goes back to its calls, which route it anew.
 type reader struct {
 	line
-	// flying are the batches under way; guarded by line.mu.
-	flying []*batch
+	// flying are the batches under way, starting counts goroutines that are about to take one; guarded by line.mu.
+	flying   []*batch
+	starting int
 }
 
 func (rd *reader) init(rt *route) { rd.line.init(rt, true) }
@@ -38,21 +40,35 @@ func (rd *reader) add(u *unit) {
 func (rd *reader) pump() {
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
-	for !rd.closed && len(rd.flying) < maxReadBatches {
-		b := rd.takeLocked()
-		if b == nil {
-			return
-		}
-		ctx, cancel := context.WithTimeout(rd.r.ctx, readTimeout)
-		b.inFlight, b.cancel = true, cancel
-		rd.flying = append(rd.flying, b)
+	for !rd.closed && len(rd.flying)+rd.starting < min(maxReadBatches, len(rd.flying)+len(rd.queue)) {
+		rd.starting++
 		rd.r.work.Add(1)
 		go func() {
 			defer rd.r.work.Done()
-			defer cancel()
-			rd.attempt(ctx, b)
+			runtime.Gosched() // whoever is ready to read comes along
+			rd.start()
 		}()
 	}
+}
+
+// start sends the head of the queue.
+func (rd *reader) start() {
+	rd.mu.Lock()
+	rd.starting--
+	var b *batch
+	if !rd.closed {
+		b = rd.takeLocked()
+	}
+	if b == nil {
+		rd.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithTimeout(rd.r.ctx, readTimeout)
+	defer cancel()
+	b.inFlight, b.cancel = true, cancel
+	rd.flying = append(rd.flying, b)
+	rd.mu.Unlock()
+	rd.attempt(ctx, b)
 }
 
 func (rd *reader) attempt(ctx context.Context, b *batch) {
@@ -72,6 +88,9 @@ func (rd *reader) attempt(ctx context.Context, b *batch) {
 		q := forwardRequest{
 			Kind: forwardRead, Group: rd.rt.group, Timeout: readTimeout, Count: b.sub.Writes, Body: b.sub.Body,
 			Room: b.askRoom(rd.r, true),
+		}
+		if own := rd.rt.local.Load(); own != nil {
+			q.Voucher = own.Vouch() // behind the arrival of all of b's reads
 		}
 		var reply []byte
 		reply, err = rd.r.cfg.Link.Call(ctx, t.node, raftnode.ClassForward, appendForwardRequest(nil, &q))

@@ -36,6 +36,10 @@ func (g *manualGroup) Submit(sub *fsm.Sub, done func(*fsm.Sub, error)) {
 func (g *manualGroup) Read(context.Context, []fsm.Command, []fsm.Result, *fsm.Room) error {
 	return raftnode.ErrNoQuorum
 }
+func (g *manualGroup) Vouch() raftnode.Voucher { return raftnode.Voucher{} }
+func (g *manualGroup) ReadVouched(ctx context.Context, _ string, _ raftnode.Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error {
+	return g.Read(ctx, cmds, out, room)
+}
 func (g *manualGroup) ReadStale([]fsm.Command, []fsm.Result, *fsm.Room) {}
 func (g *manualGroup) Leader() raftnode.Hint                            { return raftnode.Hint{Node: "n0", Term: 1} }
 func (g *manualGroup) IsLeader() bool                                   { return true }

@@ -54,6 +54,10 @@ type localGroup interface {
 	// Read answers linearizably, on the caller's goroutine. Commands that find no room for their reply
 	// get KindNone.
 	Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error
+	// ReadVouched is Read of commands that node had received before its own replica gave v.
+	ReadVouched(ctx context.Context, node string, v raftnode.Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error
+	// Vouch is this replica's part of a Read at the leader.
+	Vouch() raftnode.Voucher
 	// ReadStale answers from this replica's state as it is.
 	ReadStale(cmds []fsm.Command, out []fsm.Result, room *fsm.Room)
 	Leader() raftnode.Hint

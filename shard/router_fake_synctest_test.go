@@ -471,6 +471,14 @@ func (p *fakeReplica) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Re
 	return nil
 }
 
+// Vouch implements localGroup.
+func (p *fakeReplica) Vouch() raftnode.Voucher { return raftnode.Voucher{} }
+
+// ReadVouched implements localGroup.
+func (p *fakeReplica) ReadVouched(ctx context.Context, _ string, _ raftnode.Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error {
+	return p.Read(ctx, cmds, out, room)
+}
+
 // ReadStale implements localGroup.
 func (p *fakeReplica) ReadStale(cmds []fsm.Command, out []fsm.Result, room *fsm.Room) {
 	p.raft.machine.Query(cmds, out, 1, room)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kvorum/kvorum/fsm"
 	"github.com/kvorum/kvorum/internal/host"
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
 // do runs one command through a node's router.
@@ -212,7 +213,7 @@ func TestSaveHoldsWhatWasAcknowledged(t *testing.T) {
 				}
 			})
 		}
-		for round := range 5 {
+		for round := range racing.Fewer(5, 2) {
 			time.Sleep(300 * time.Millisecond)
 			mu.Lock()
 			low := slices.Clone(acked)

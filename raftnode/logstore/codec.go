@@ -31,7 +31,35 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 // codec encodes entries for raft-wal with a checksum of their own, so that every read is checked
 // and not just the recovery of the tail. The tag is drawn once per log: bytes that a client stored
 // never pass for an entry, since it cannot know the tag.
-type codec struct{ tag uint32 }
+type codec struct {
+	tag uint32
+	// room is where entries are encoded; nil: each in memory of its own.
+	room *encodeRoom
+}
+
+// encodeRoom is memory that the encoded entries of one StoreLogs lie in, used again by the next: raft-wal copies them
+// into its write buffer before it returns. The one goroutine that appends owns it.
+type encodeRoom struct{ free, all []byte }
+
+// encodeRoomSize is what a room has, in bytes. Entries that find no place in it get memory of their own.
+const encodeRoomSize = 256 << 10
+
+// reset takes all memory back.
+func (r *encodeRoom) reset() { r.free = r.all }
+
+// cut gives an empty slice with n bytes of room.
+func (r *encodeRoom) cut(n int) []byte {
+	if r.all == nil {
+		r.all = make([]byte, encodeRoomSize)
+		r.free = r.all
+	}
+	if n > len(r.free) {
+		return make([]byte, 0, n)
+	}
+	b := r.free[:0:n]
+	r.free = r.free[n:]
+	return b
+}
 
 var _ wal.Codec = codec{}
 
@@ -42,11 +70,15 @@ func encodedSize(l *raft.Log) int { return entryHeader + len(l.Data) + len(l.Ext
 
 func (c codec) Encode(l *raft.Log, w io.Writer) error {
 	var dst []byte
-	if b, ok := w.(*bytes.Buffer); ok { // raft-wal's: encode in place
+	switch b, ok := w.(*bytes.Buffer); {
+	case !ok:
+		dst = make([]byte, 0, encodedSize(l))
+	case c.room != nil && b.Cap() == 0: // raft-wal's, a new one for each entry
+		*b = *bytes.NewBuffer(c.room.cut(encodedSize(l)))
+		dst = b.AvailableBuffer()
+	default:
 		b.Grow(encodedSize(l))
 		dst = b.AvailableBuffer()
-	} else {
-		dst = make([]byte, 0, encodedSize(l))
 	}
 	_, err := w.Write(c.append(dst, l))
 	return err

@@ -22,6 +22,7 @@ const (
 	fsShutdown   = 0x8004587d
 	fsNoLogFlush = 2
 	untilCut     = 30 * time.Millisecond
+	maxUntilCut  = 500 * time.Millisecond
 	loopTries    = 16
 )
 
@@ -153,6 +154,9 @@ func (d *loopDisk) Arm(rng *rand.Rand) *atomic.Bool {
 	})
 	return cut
 }
+
+// Later implements logstoretest.Power: a busy machine takes its time to open a log.
+func (d *loopDisk) Later() { d.until = min(d.until*5/4, maxUntilCut) }
 
 // Exact implements logstoretest.Power: the kernel stops one thing after the other, and a sync that is
 // under way meanwhile may return without an error.

@@ -40,6 +40,7 @@ type walLog struct {
 
 	first, last uint64 // what the log must hold; 0, 0 = empty
 	sizes       []uint32
+	room        encodeRoom
 	// stale means that cur no longer agrees with the files: it must be opened anew before a write.
 	stale bool
 
@@ -149,7 +150,7 @@ func (w *walLog) load() (first, last uint64, sizes []uint32, err error) {
 	return w.first, w.last, sizes, nil
 }
 
-func (w *walLog) codec() codec { return codec{w.meta.tag} }
+func (w *walLog) codec() codec { return codec{w.meta.tag, &w.room} }
 
 func (w *walLog) entrySize(l *raft.Log) int { return frameHeader + encodedSize(l) }
 
@@ -202,6 +203,7 @@ func (w *walLog) append(logs []*raft.Log) error {
 	if err := w.ready(); err != nil {
 		return err
 	}
+	w.room.reset()
 	if err := w.cur.StoreLogs(logs); err != nil {
 		w.stale = true
 		return err
