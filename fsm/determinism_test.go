@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kvorum/kvorum/internal/host/racing"
 	"github.com/kvorum/kvorum/snapshots"
 )
 
@@ -366,7 +367,7 @@ func logSeeds() uint64 {
 	if n, err := strconv.ParseUint(os.Getenv("KVORUM_FSM_SEEDS"), 10, 64); err == nil {
 		return n
 	}
-	if testing.Short() {
+	if testing.Short() || racing.Detector {
 		return 2
 	}
 	return 6

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kvorum/kvorum/fsm/rdb"
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
 // noise is text that does not compress.
@@ -216,8 +217,9 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
-// TestRestoreBounds: a payload may not stand for more than the limits say, and what it stands for counts as growth.
-func TestRestoreBounds(t *testing.T) {
+// TestHeavyRestoreBounds: a payload may not stand for more than the limits say, and what it stands for counts as growth.
+func TestHeavyRestoreBounds(t *testing.T) {
+	racing.Heavy(t)
 	tm := newOwner(t)
 	codec := rdb.New()
 	lzf := func(n int) string { // n times x, in as little as possible

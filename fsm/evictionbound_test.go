@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
 // used gives the logical bytes of a machine.
@@ -30,9 +32,10 @@ func fullEntry(from int) *Sub {
 	return s
 }
 
-// TestEvictionKeepsUp: evictions keep up with entries that are full of new keys, and bring memory back when
+// TestHeavyEvictionKeepsUp: evictions keep up with entries that are full of new keys, and bring memory back when
 // the limit is lowered, while such entries go on.
-func TestEvictionKeepsUp(t *testing.T) {
+func TestHeavyEvictionKeepsUp(t *testing.T) {
+	racing.Heavy(t)
 	t.Parallel()
 	for _, name := range []string{"allkeys-lru", "allkeys-lfu", "allkeys-random"} {
 		t.Run(name, func(t *testing.T) {
@@ -70,9 +73,10 @@ func TestEvictionKeepsUp(t *testing.T) {
 	}
 }
 
-// TestEvictionKeepsUpWithWideWrites: also when few commands make many keys, an entry of the usual length of
+// TestHeavyEvictionKeepsUpWithWideWrites: also when few commands make many keys, an entry of the usual length of
 // them after the other, the next one planned before the last is applied.
-func TestEvictionKeepsUpWithWideWrites(t *testing.T) {
+func TestHeavyEvictionKeepsUpWithWideWrites(t *testing.T) {
+	racing.Heavy(t)
 	t.Parallel()
 	const limit, entryBytes = 8 << 20, 256 << 10
 	tm := newOwner(t)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/kvorum/kvorum/internal/host/racing"
 	"pgregory.net/rapid"
 )
 
@@ -126,8 +127,9 @@ func TestGrowthBound(t *testing.T) {
 	})
 }
 
-// TestGrowthBoundIsNear: writes in place are not reckoned as if they were new, wherever they write.
-func TestGrowthBoundIsNear(t *testing.T) {
+// TestHeavyGrowthBoundIsNear: writes in place are not reckoned as if they were new, wherever they write.
+func TestHeavyGrowthBoundIsNear(t *testing.T) {
+	racing.Heavy(t)
 	t.Parallel()
 	tm := newOwner(t)
 	policy, _ := ParsePolicy("allkeys-lru")

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
 func modelSorts() map[string]modelCommand {
@@ -333,8 +335,9 @@ func TestSortElsewhere(t *testing.T) {
 	`)
 }
 
-// TestSortBounds: sorting takes no more elements, bytes and room than the limits say.
-func TestSortBounds(t *testing.T) {
+// TestHeavySortBounds: sorting takes no more elements, bytes and room than the limits say.
+func TestHeavySortBounds(t *testing.T) {
+	racing.Heavy(t)
 	tm := newOwner(t)
 	var add [][]byte
 	for range 1 << 18 {

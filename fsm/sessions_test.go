@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/kvorum/kvorum/internal/host/racing"
 	"github.com/kvorum/kvorum/store"
 )
 
@@ -432,9 +433,10 @@ func TestTokensAreSwept(t *testing.T) {
 	}
 }
 
-// TestTokensAndMemory: a client that comes with ever new ids, and commands that add nothing, takes no memory from
+// TestHeavyTokensAndMemory: a client that comes with ever new ids, and commands that add nothing, takes no memory from
 // the keys. What is forgotten for it is not executed twice.
-func TestTokensAndMemory(t *testing.T) {
+func TestHeavyTokensAndMemory(t *testing.T) {
+	racing.Heavy(t)
 	const limit = 1 << 20
 	for _, name := range []string{"allkeys-lru", "noeviction"} {
 		tm := newOwner(t)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
 // TestCountedKeys: keys are found behind the number that announces them, and a bad number announces none.
@@ -188,8 +190,9 @@ func TestScanOfLongMembers(t *testing.T) {
 	}
 }
 
-// TestCombinedReplyIsBounded: a union of more than MaxReply is refused, in sets and sorted sets.
-func TestCombinedReplyIsBounded(t *testing.T) {
+// TestHeavyCombinedReplyIsBounded: a union of more than MaxReply is refused, in sets and sorted sets.
+func TestHeavyCombinedReplyIsBounded(t *testing.T) {
+	racing.Heavy(t)
 	tm := newOwner(t)
 	for i := range 5 {
 		for j := range 3 {

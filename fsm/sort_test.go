@@ -5,10 +5,13 @@ package fsm
 import (
 	"testing"
 	"time"
+
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
-// TestWorkOfTransactions: commands that ask for much with few bytes are bounded together, and alone as before.
-func TestWorkOfTransactions(t *testing.T) {
+// TestHeavyWorkOfTransactions: commands that ask for much with few bytes are bounded together, and alone as before.
+func TestHeavyWorkOfTransactions(t *testing.T) {
+	racing.Heavy(t)
 	tm := newOwner(t)
 	list := bytesOf("l")
 	for range 1000 {

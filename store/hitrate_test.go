@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
 // exactLRU is the oracle: a list in order of use.
@@ -92,7 +94,8 @@ func hitRates(exponent float64, policy Policy, room, draws int) (sampled, exact 
 
 // Goal: sampled eviction is nearly as good as the real thing. Method: hit rates over Zipf traces, beside
 // an exact LRU of the same size.
-func TestHitRate(t *testing.T) {
+func TestHeavyHitRate(t *testing.T) {
+	racing.Heavy(t)
 	for _, exponent := range []float64{1.01, 1.2} {
 		for _, policy := range []Policy{AllKeysLRU, AllKeysLFU} {
 			sampled, exact := hitRates(exponent, policy, 10_000, 300_000)

@@ -10,11 +10,12 @@ import (
 	"testing"
 
 	"github.com/kvorum/kvorum/integration/history"
+	"github.com/kvorum/kvorum/internal/host/racing"
 )
 
 var (
 	seedFlag = flag.Uint64("seed", 1, "first seed of TestSeeds")
-	runsFlag = flag.Int("runs", 6, "number of seeds TestSeeds plays")
+	runsFlag = flag.Int("runs", 0, "number of seeds TestSeeds plays; by default 6, and 3 with the race detector")
 	logFlag  = flag.Bool("nodelog", false, "print the nodes' logs")
 )
 
@@ -22,7 +23,11 @@ var (
 // clock steps, slow disks and pauses; registers and lists must be linearizable, nothing acknowledged
 // lost, every replica equal in the end.
 func TestSeeds(t *testing.T) {
-	for i := range *runsFlag {
+	runs := *runsFlag
+	if runs == 0 {
+		runs = racing.Fewer(6, 3)
+	}
+	for i := range runs {
 		seed := *seedFlag + uint64(i)
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			opt := Swarm(seed)
