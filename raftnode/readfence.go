@@ -25,9 +25,11 @@ import (
 //  2. A read joins the group's waiting batch. The batch is closed before step 3; later reads go to
 //     the next round.
 //  3. T is the current term, sampled while this replica is leader: term, state, term again, equal.
-//  4. The last entry applied here must be of term T, else the read waits for the entry of step 1.
-//  5. As many other voters of the latest configuration V as make a majority are asked for their current terms
-//     (termcheck.go), the rest of them when one fails or takes long.
+//  4. The last entry applied here must be of term T, else the read waits for the entry of step 1. V is the latest
+//     configuration; the term is still T behind that look, so V is of a log that no later leader has written to: raft
+//     takes over a later term before anything that came with it.
+//  5. As many other voters of V as make a majority are asked for their current terms (termcheck.go), the rest of them
+//     when one fails or takes long.
 //  6. A voter answers with raft's current term, if its raft instance is alive and configured.
 //  7. Voters at a term <= T count, this replica counts if it is in V. With a majority of V the batch
 //     is answered; a term above T refuses it.
@@ -73,7 +75,7 @@ var errNotReady = errors.New("raftnode: no entry of this term is applied yet")
 // channel close.
 type fence struct {
 	g *Group
-	// first is which of the other voters is asked first. It moves on when that one fails or takes long.
+	// first is which of the other voters is asked first. It moves to one that was asked later and answered first.
 	first atomic.Uint32
 
 	mu struct {
@@ -82,6 +84,8 @@ type fence struct {
 		waiting *fenceBatch
 		// running: a round is in flight, and whoever ends it starts the next.
 		running bool
+		// crowd is how many reads the batch before had.
+		crowd int
 	}
 }
 
@@ -90,6 +94,8 @@ type fenceBatch struct {
 	done  chan struct{}
 	index uint64
 	err   error
+	// reads counts those who joined; under the fence's lock.
+	reads int
 }
 
 // join adds the caller to the waiting batch, and starts a round if none is in flight: the batch is then closed.
@@ -100,18 +106,30 @@ func (f *fence) join() *fenceBatch {
 		b = &fenceBatch{done: make(chan struct{})}
 		f.mu.waiting = b
 	}
-	start := !f.mu.running
+	b.reads++
+	start, crowd := !f.mu.running, f.mu.crowd
 	f.mu.running = true
 	f.mu.Unlock()
 	if start {
-		// Whoever is ready to read comes along: one network event makes many goroutines ready, and the first of them
-		// would go alone.
-		runtime.Gosched()
+		if crowd > 1 {
+			// Whoever is ready to read comes along: one network event makes many goroutines ready, and the first of them
+			// would go alone.
+			runtime.Gosched()
+		}
 		f.mu.Lock()
-		closed := f.mu.waiting
-		f.mu.waiting = nil
+		closed := f.closeLocked()
 		f.mu.Unlock()
 		f.begin(closed)
+	}
+	return b
+}
+
+// closeLocked closes the waiting batch, nil when nobody waits.
+func (f *fence) closeLocked() *fenceBatch {
+	b := f.mu.waiting
+	f.mu.waiting = nil
+	if b != nil {
+		f.mu.crowd = b.reads
 	}
 	return b
 }
@@ -134,7 +152,7 @@ func (f *fence) end(b *fenceBatch, err error) (next *fenceBatch) {
 	close(b.done)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	next, f.mu.waiting = f.mu.waiting, nil
+	next = f.closeLocked()
 	f.mu.running = next != nil
 	return next
 }
@@ -155,6 +173,8 @@ type round struct {
 	// spare are the voters that were not asked, hedge asks them after a while.
 	spare []raft.Server
 	hedge *time.Timer
+	// at is the place among ask of the one asked first.
+	at int
 }
 
 // newRound does steps 3 and 4 for a closed batch. A round that needs no answer is already won.
@@ -169,8 +189,12 @@ func (g *Group) newRound(b *fenceBatch) (*round, error) {
 	}
 	b.index = index
 	r := &round{g: g, batch: b, term: term, lastLog: in.raft.LastIndex()}
+	servers, err := g.serversOf(in, term)
+	if err != nil {
+		return nil, err
+	}
 	voters := 0
-	for _, s := range in.servers() {
+	for _, s := range servers {
 		if s.Suffrage != raft.Voter {
 			continue
 		}
@@ -205,13 +229,23 @@ func (g *Group) leadingTerm() (*instance, uint64, error) {
 	return in, term, nil
 }
 
+// serversOf gives V of step 4.
+func (g *Group) serversOf(in *instance, term uint64) ([]raft.Server, error) {
+	g.n.yield("raftnode.fence.servers")
+	servers := in.servers()
+	if in.raft.CurrentTerm() != term {
+		return nil, ErrNotLeader{Hint: g.Leader()}
+	}
+	return servers, nil
+}
+
 // send does step 5. An answer may arrive before it returns.
 func (r *round) send() {
 	ask := r.ask
 	if r.need < len(ask) {
-		at := int(r.g.fence.first.Load() % uint32(len(ask)))
-		ask = slices.Concat(ask[at:], ask[:at])
 		r.mu.Lock()
+		r.at = int(r.g.fence.first.Load() % uint32(len(ask)))
+		ask = slices.Concat(ask[r.at:], ask[:r.at])
 		r.spare = ask[r.need:]
 		r.hedge = time.AfterFunc(fenceHedge, r.more)
 		ask = ask[:r.need]
@@ -229,25 +263,29 @@ func (r *round) more() {
 	}
 	r.spare = nil
 	r.mu.Unlock()
-	if len(spare) > 0 {
-		r.g.fence.first.Add(1)
-		r.put(spare)
-	}
+	r.put(spare)
+}
+
+// over tells whether the batch is answered.
+func (r *round) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.decided
 }
 
 func (r *round) put(ask []raft.Server) {
 	for _, s := range ask {
 		node, replica, ok := splitServerID(s.ID)
 		if !ok {
-			r.answer(false, 0)
+			r.answer(s.ID, false, 0)
 			continue
 		}
-		r.g.n.lane(node).ask(question{g: r.g, replica: replica, round: r, lastLog: r.lastLog})
+		r.g.n.lane(node).ask(question{g: r.g, replica: replica, round: r, voter: s.ID, lastLog: r.lastLog})
 	}
 }
 
 // answer does step 7 for one voter. ok false: it did not answer, or must not be counted.
-func (r *round) answer(ok bool, term uint64) {
+func (r *round) answer(from raft.ServerID, ok bool, term uint64) {
 	r.mu.Lock()
 	if r.decided {
 		r.mu.Unlock()
@@ -261,6 +299,9 @@ func (r *round) answer(ok bool, term uint64) {
 	case ok:
 		r.need--
 		r.decided = r.need == 0
+		if i := slices.IndexFunc(r.ask, func(s raft.Server) bool { return s.ID == from }); r.decided && r.hedge != nil && r.spare == nil {
+			r.g.fence.first.Store(uint32(max(i, 0)))
+		}
 	}
 	if !r.decided && r.left < r.need {
 		r.decided, err = true, ErrNoQuorum
@@ -344,8 +385,12 @@ func (g *Group) vouched(node string, v Voucher) bool {
 	if _, applied := g.machine.Applied(); applied != term {
 		return false
 	}
+	servers, err := g.serversOf(in, term)
+	if err != nil {
+		return false
+	}
 	id, voters, have := serverID(node, v.Replica), 0, 0
-	for _, s := range in.servers() {
+	for _, s := range servers {
 		if s.Suffrage != raft.Voter {
 			continue
 		}

@@ -56,6 +56,7 @@ type question struct {
 	g       *Group
 	replica uint64
 	round   *round
+	voter   raft.ServerID // who is asked; only with a round
 	// lastLog is how far the asker's log reaches.
 	lastLog uint64
 }
@@ -125,8 +126,8 @@ func (n *Node) dropLane(node string) {
 	n.lanes.Store(&next)
 }
 
-// ask queues a question. Of two questions about one replica the one with a round stays; a round that
-// is displaced has been decided, or failed, already.
+// ask queues a question. Of two questions about one replica the one whose round is not decided stays; a round that is
+// displaced by one has been decided, or failed, already.
 func (l *lane) ask(q question) {
 	key := questionKey{q.g.id, q.replica}
 	l.mu.Lock()
@@ -136,12 +137,13 @@ func (l *lane) ask(q question) {
 		return
 	}
 	old, ok := l.mu.next[key]
-	if !ok || q.round != nil {
+	displaces := !ok || q.round != nil && !q.round.over()
+	if displaces {
 		l.mu.next[key] = q
 	}
 	l.mu.Unlock()
-	if ok && old.round != nil && q.round != nil {
-		old.round.answer(false, 0)
+	if ok && displaces {
+		old.fail()
 	}
 	select {
 	case l.kick <- struct{}{}:
@@ -194,7 +196,7 @@ func (l *lane) take() []question {
 
 func (q question) fail() {
 	if q.round != nil {
-		q.round.answer(false, 0)
+		q.round.answer(q.voter, false, 0)
 	}
 }
 
@@ -221,7 +223,7 @@ func (l *lane) exchange(qs []question) {
 			q.g.peers.heard(l.node, q.replica, a)
 		}
 		if q.round != nil {
-			q.round.answer(a.ok(), a.term)
+			q.round.answer(q.voter, a.ok(), a.term)
 		}
 	}
 }

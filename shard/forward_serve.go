@@ -181,11 +181,15 @@ func (r *Router) serveRead(ctx context.Context, local localGroup, from string, q
 		}
 		cmds[i], body = cmd, body[n:]
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.Timeout)
-	defer cancel()
 	sub.Results = make([]fsm.Result, q.Count)
 	q.room = fsm.Room{Most: q.Room, Free: freeReply, Ledger: &r.serving}
-	err := local.ReadVouched(ctx, from, q.Voucher, cmds, sub.Results, &q.room)
+	var err error
+	if !local.ReadVouched(from, q.Voucher, cmds, sub.Results, &q.room) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.Timeout)
+		defer cancel()
+		err = local.Read(ctx, cmds, sub.Results, &q.room)
+	}
 	if err != nil || !q.room.Short || q.room.Used > 0 || q.Room <= frameReply {
 		return err
 	}

@@ -41,6 +41,8 @@ type lane struct {
 
 	// sent are the numbered batches that await an answer, by number.
 	sent []*batch
+	// crowd is how many units the batch before had.
+	crowd int
 	// gathering: a goroutine is about to pump what others put into the queue.
 	gathering bool
 	// opening is the OPENSESSION under way, nil when there is none.
@@ -82,7 +84,7 @@ func (l *lane) add(u *unit) {
 // ready, and its own would go alone.
 func (l *lane) gathered() bool {
 	l.mu.Lock()
-	first := !l.gathering && len(l.sent) == 0
+	first := !l.gathering && len(l.sent) == 0 && l.crowd > 1
 	if l.gathering = l.gathering || first; !first {
 		defer l.mu.Unlock()
 		return !l.gathering
@@ -165,6 +167,7 @@ func (l *lane) nextLocked() *batch {
 	b := l.takeLocked()
 	b.sub.Seq = l.next
 	l.next++
+	l.crowd = len(b.units)
 	l.sent = append(l.sent, b)
 	return l.launchLocked(b)
 }

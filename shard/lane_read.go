@@ -25,6 +25,8 @@ type reader struct {
 	// flying are the batches under way, starting counts goroutines that are about to take one; guarded by line.mu.
 	flying   []*batch
 	starting int
+	// crowd is how many units the batch before had.
+	crowd int
 }
 
 func (rd *reader) init(rt *route) { rd.line.init(rt, true) }
@@ -43,9 +45,12 @@ func (rd *reader) pump() {
 	for !rd.closed && len(rd.flying)+rd.starting < min(maxReadBatches, len(rd.flying)+len(rd.queue)) {
 		rd.starting++
 		rd.r.work.Add(1)
+		crowd := rd.crowd
 		go func() {
 			defer rd.r.work.Done()
-			runtime.Gosched() // whoever is ready to read comes along
+			if crowd > 1 {
+				runtime.Gosched() // whoever is ready to read comes along
+			}
 			rd.start()
 		}()
 	}
@@ -65,7 +70,7 @@ func (rd *reader) start() {
 	}
 	ctx, cancel := context.WithTimeout(rd.r.ctx, readTimeout)
 	defer cancel()
-	b.inFlight, b.cancel = true, cancel
+	b.inFlight, b.cancel, rd.crowd = true, cancel, len(b.units)
 	rd.flying = append(rd.flying, b)
 	rd.mu.Unlock()
 	rd.attempt(ctx, b)

@@ -37,8 +37,8 @@ func (g *manualGroup) Read(context.Context, []fsm.Command, []fsm.Result, *fsm.Ro
 	return raftnode.ErrNoQuorum
 }
 func (g *manualGroup) Vouch() raftnode.Voucher { return raftnode.Voucher{} }
-func (g *manualGroup) ReadVouched(ctx context.Context, _ string, _ raftnode.Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error {
-	return g.Read(ctx, cmds, out, room)
+func (g *manualGroup) ReadVouched(string, raftnode.Voucher, []fsm.Command, []fsm.Result, *fsm.Room) bool {
+	return false
 }
 func (g *manualGroup) ReadStale([]fsm.Command, []fsm.Result, *fsm.Room) {}
 func (g *manualGroup) Leader() raftnode.Hint                            { return raftnode.Hint{Node: "n0", Term: 1} }

@@ -54,8 +54,9 @@ type localGroup interface {
 	// Read answers linearizably, on the caller's goroutine. Commands that find no room for their reply
 	// get KindNone.
 	Read(ctx context.Context, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error
-	// ReadVouched is Read of commands that node had received before its own replica gave v.
-	ReadVouched(ctx context.Context, node string, v raftnode.Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error
+	// ReadVouched is Read of commands that node had received before its own replica gave v. It never waits: false means
+	// that v proves nothing, and that nothing was read.
+	ReadVouched(node string, v raftnode.Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) bool
 	// Vouch is this replica's part of a Read at the leader.
 	Vouch() raftnode.Voucher
 	// ReadStale answers from this replica's state as it is.

@@ -475,8 +475,8 @@ func (p *fakeReplica) Read(ctx context.Context, cmds []fsm.Command, out []fsm.Re
 func (p *fakeReplica) Vouch() raftnode.Voucher { return raftnode.Voucher{} }
 
 // ReadVouched implements localGroup.
-func (p *fakeReplica) ReadVouched(ctx context.Context, _ string, _ raftnode.Voucher, cmds []fsm.Command, out []fsm.Result, room *fsm.Room) error {
-	return p.Read(ctx, cmds, out, room)
+func (p *fakeReplica) ReadVouched(string, raftnode.Voucher, []fsm.Command, []fsm.Result, *fsm.Room) bool {
+	return false
 }
 
 // ReadStale implements localGroup.
