@@ -9,10 +9,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/kvorum/kvorum/integration/proc"
 )
 
 type rate struct {
@@ -38,7 +38,7 @@ func measure(ctx context.Context, s settings, x side, op string) (rate, error) {
 	var wg sync.WaitGroup
 	lat := make([][]time.Duration, s.clients)
 	errs := make([]error, s.clients)
-	servers, clients := cpuTime(x.pids()...), cpuTime(os.Getpid())
+	servers, clients := proc.CPUTime(x.pids()...), proc.CPUTime(os.Getpid())
 	began := time.Now()
 	end := began.Add(s.seconds)
 	for i, c := range sessions {
@@ -50,7 +50,7 @@ func measure(ctx context.Context, s settings, x side, op string) (rate, error) {
 	}
 	wg.Wait()
 	took := time.Since(began).Seconds()
-	servers, clients = cpuTime(x.pids()...)-servers, cpuTime(os.Getpid())-clients
+	servers, clients = proc.CPUTime(x.pids()...)-servers, proc.CPUTime(os.Getpid())-clients
 	all := slices.Concat(lat...)
 	for _, err := range errs {
 		if err != nil {
@@ -67,26 +67,6 @@ func measure(ctx context.Context, s settings, x side, op string) (rate, error) {
 		rate: float64(len(all)) / took, p50: ms(0.5), p99: ms(0.99),
 		servers: each(servers), clients: each(clients),
 	}, nil
-}
-
-// cpuTime is the processor time that processes took so far, in the kernel and outside, as
-// proc(5) counts it; 0 where there is no /proc.
-func cpuTime(pids ...int) time.Duration {
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
-	var sum time.Duration
-	for _, pid := range pids {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// Fields 14 and 15, counted from behind the command's name, which may hold spaces.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		for _, f := range fields[11:13] {
-			n, _ := strconv.ParseInt(f, 10, 64)
-			sum += time.Duration(n) * tick
-		}
-	}
-	return sum
 }
 
 func loop(ctx context.Context, s settings, c session, op string, seed uint64, end time.Time) ([]time.Duration, error) {

@@ -2,7 +2,7 @@
 
 // Command redisbench runs redis-benchmark by turns against three nodes, through one of them and with --cluster,
 // against a real Redis that syncs every write, and against bareredis, and prints medians and ratios for SET and GET
-// without a pipeline and with one. It fails when a ratio is below its bound.
+// without a pipeline and with one. What is not measured is stopped meanwhile. It fails when a ratio is below its bound.
 package main
 
 import (
@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/kvorum/kvorum/integration/proc"
@@ -44,6 +45,10 @@ type target struct {
 	name string
 	addr string
 	args []string // more for redis-benchmark
+	pids []int    // of its processes
+	// pause stops the processes while others are measured, resume has them ready again; nil: an idle one costs nothing.
+	pause  func() error
+	resume func(ctx context.Context) error
 }
 
 func main() {
@@ -98,15 +103,31 @@ func run(ctx context.Context, s settings) error {
 	}
 	m := rates{}
 	for i := range s.runs {
-		for _, pipeline := range []int{1, 16} {
-			for _, t := range targets {
-				if err := m.measure(ctx, &s, i, t, pipeline); err != nil {
-					return fmt.Errorf("%s: %w", t.name, err)
-				}
+		for _, t := range targets {
+			if err := m.alone(ctx, &s, i, t); err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
 			}
 		}
 	}
 	return m.judge(targets)
+}
+
+// alone measures a target while no other one runs.
+func (m rates) alone(ctx context.Context, s *settings, i int, t target) error {
+	if t.resume != nil {
+		if err := t.resume(ctx); err != nil {
+			return err
+		}
+	}
+	for _, pipeline := range []int{1, 16} {
+		if err := m.measure(ctx, s, i, t, pipeline); err != nil {
+			return err
+		}
+	}
+	if t.pause == nil {
+		return nil
+	}
+	return t.pause()
 }
 
 // startKvorum starts three nodes. stop may be called whatever the error.
@@ -135,13 +156,32 @@ func startKvorum(ctx context.Context, s settings, dir string, redirect bool) (t 
 			return t, stop, err
 		}
 	}
-	wait, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	_, err = c.Wait(wait, "health and leaders spread evenly", func(st *shard.Status) bool {
-		return proc.Healthy(3)(st) && proc.LeadersSpread(st)
-	})
+	for _, n := range c.Nodes() {
+		t.pids = append(t.pids, n.Pid())
+	}
+	signal := func(sig syscall.Signal) (err error) {
+		for _, n := range c.Nodes() {
+			err = errors.Join(err, c.Signal(n, sig))
+		}
+		return err
+	}
+	t.pause = func() error { return signal(syscall.SIGSTOP) }
+	t.resume = func(ctx context.Context) error {
+		wait, cancel := context.WithTimeout(ctx, startTime)
+		defer cancel()
+		if err := signal(syscall.SIGCONT); err != nil {
+			return err
+		}
+		_, err := c.Wait(wait, "health and leaders spread evenly", func(st *shard.Status) bool {
+			return proc.Healthy(3)(st) && proc.LeadersSpread(st)
+		})
+		return err
+	}
 	t.addr = c.Nodes()[0].RESP()
-	return t, stop, err
+	if err := t.resume(ctx); err != nil {
+		return t, stop, err
+	}
+	return t, stop, t.pause()
 }
 
 // startChild starts a server on a free port, which %port stands for in its arguments.
@@ -161,6 +201,7 @@ func startChild(ctx context.Context, name, bin string, args ...string) (t target
 	if err := cmd.Start(); err != nil {
 		return t, stop, err
 	}
+	t.pids = []int{cmd.Process.Pid}
 	stop = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // it was killed
@@ -200,10 +241,16 @@ func (m rates) measure(ctx context.Context, s *settings, i int, t target, pipeli
 		n *= 10
 	}
 	args := []string{"-h", host, "-p", port, "-c", strconv.Itoa(s.clients), "-n", strconv.Itoa(n), "-P", strconv.Itoa(pipeline), "-d", "100", "-r", "100000", "-t", "set,get", "--csv"}
-	out, err := exec.CommandContext(ctx, s.bench, append(args, t.args...)...).Output()
+	bench := exec.CommandContext(ctx, s.bench, append(args, t.args...)...)
+	servers := proc.CPUTime(t.pids...)
+	out, err := bench.Output()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", s.bench, err, out)
 	}
+	servers = proc.CPUTime(t.pids...) - servers
+	clients := bench.ProcessState.UserTime() + bench.ProcessState.SystemTime()
+	fmt.Printf("run %d  %-28s CPU per request: servers %.1f µs, benchmark %.1f µs\n", i+1, fmt.Sprintf("%s P=%d", t.name, pipeline),
+		float64(servers.Microseconds())/float64(2*n), float64(clients.Microseconds())/float64(2*n))
 	found := 0
 	for lines := bufio.NewScanner(strings.NewReader(string(out))); lines.Scan(); {
 		row, err := csv.NewReader(strings.NewReader(lines.Text())).Read()
