@@ -62,6 +62,14 @@ func TestStaleLeaderRefusesReads(t *testing.T) {
 	})
 }
 
+// hungLeader has the leader hang in its disk, with an entry to write.
+func (b *bench) hungLeader() (lead *testNode, rest []*testNode, release func()) {
+	lead = b.leader()
+	release = lead.hang()
+	lead.group.Submit(pack(setCmd("x", "y")), nop)
+	return lead, b.others(lead), release
+}
+
 // TestHungLeaderRefusesReads: a leader whose main loop hangs in its disk still takes itself for the
 // leader while another one is elected and acknowledges writes. Its reads need neither disk nor main
 // loop; they must notice.
@@ -69,10 +77,7 @@ func TestHungLeaderRefusesReads(t *testing.T) {
 	inWorld(t, func(b *bench) {
 		b.cluster("n1", "n2", "n3")
 		b.write("k", "old")
-		lead := b.leader()
-		rest := b.others(lead)
-		release := lead.hang()
-		lead.group.Submit(pack(setCmd("x", "y")), nop)
+		lead, rest, release := b.hungLeader()
 		served := 0
 		for range 20 {
 			if got, err := lead.get(b.t.Context(), "k"); err == nil && got == "old" {
@@ -260,10 +265,7 @@ func deposedTakesWord(t *testing.T) (taken bool) {
 	inWorld(t, func(b *bench) {
 		b.cluster("n1", "n2", "n3")
 		b.write("k", "old")
-		lead := b.leader()
-		rest := b.others(lead)
-		release := lead.hang()
-		lead.group.Submit(pack(setCmd("x", "y")), nop)
+		lead, rest, release := b.hungLeader()
 		b.waitFor("a new leader", func() bool { return rest[0].group.IsLeader() || rest[1].group.IsLeader() })
 		if in := lead.group.inst.Load(); in.raft.State() != raft.Leader {
 			t.Error("the hung leader noticed: the test shows nothing")
