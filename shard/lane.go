@@ -40,7 +40,8 @@ type lane struct {
 	// Everything below is guarded by line.mu.
 
 	// sent are the numbered batches that await an answer, by number.
-	sent []*batch
+	sent   []*batch
+	gather gather
 	// crowd is how many units the batch before had.
 	crowd int
 	// gathering: a goroutine is about to pump what others put into the queue.
@@ -168,6 +169,7 @@ func (l *lane) nextLocked() *batch {
 	b.sub.Seq = l.next
 	l.next++
 	l.crowd = len(b.units)
+	l.gather.cut(b.commands(), len(l.sent) == 0)
 	l.sent = append(l.sent, b)
 	return l.launchLocked(b)
 }
@@ -180,11 +182,24 @@ func (l *lane) mayCutLocked() bool {
 	switch n := len(l.sent); {
 	case len(l.queue) == 0 || n >= maxOutstanding:
 		return false
-	case n == 0 || len(l.queue) > 1:
+	case len(l.queue) > 1:
 		return true
+	case n == 0:
+		return l.gatheredLocked()
 	default:
-		return l.queue[0].commands() >= l.sent[n-1].commands()
+		last := l.sent[n-1].commands()
+		return l.queue[0].commands() >= last && !l.gather.alone(last)
 	}
+}
+
+// gatheredLocked tells whether the only batch of the queue has waited for others enough.
+func (l *lane) gatheredLocked() bool {
+	d := l.gather.wait(l.queue[0].commands(), time.Now())
+	if d > 0 && !l.gather.armed {
+		l.gather.armed = true
+		l.ringLocked(d)
+	}
+	return d == 0
 }
 
 // launchLocked starts an attempt of b.
@@ -282,6 +297,7 @@ func (l *lane) ringLocked(d time.Duration) {
 
 func (l *lane) rung() {
 	l.mu.Lock()
+	l.gather.armed = false
 	if l.closed {
 		l.mu.Unlock()
 		return

@@ -73,6 +73,7 @@ func (l *lane) answeredLocked(b *batch) (odd bool) {
 			return true
 		}
 		l.removeLocked(b)
+		l.gather.answered(b.commands(), l.queuedLocked(), l.lastAnswer)
 		l.fates = append(l.fates, l.fateLocked(b, answered))
 		l.failures, l.failing, l.last = 0, time.Time{}, answered
 	case fsm.SubGap:
@@ -88,6 +89,14 @@ func (l *lane) answeredLocked(b *batch) (odd bool) {
 		l.failLocked(b, lost)
 	}
 	return odd
+}
+
+// queuedLocked counts the commands that wait for their batch to be cut.
+func (l *lane) queuedLocked() (n int) {
+	for _, b := range l.queue {
+		n += b.commands()
+	}
+	return n
 }
 
 func (l *lane) removeLocked(b *batch) {

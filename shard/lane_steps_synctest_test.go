@@ -349,6 +349,7 @@ func TestClosedLoopCost(t *testing.T) {
 			for _, k := range calls {
 				n += k
 			}
+			t.Logf("%d callers: %d commands, %d entries", c.callers, n, g.subs)
 			if g.subs*1000 > n*c.entriesPer1000+10*1000 || n < c.perSecond {
 				t.Errorf("%d callers: %d commands in %d entries", c.callers, n, g.subs)
 			}
