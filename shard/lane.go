@@ -169,7 +169,7 @@ func (l *lane) nextLocked() *batch {
 	b.sub.Seq = l.next
 	l.next++
 	l.crowd = len(b.units)
-	l.gather.cut(b.commands(), len(l.sent) == 0)
+	l.gather.cut(b.commands(), len(l.sent) == 0 && !b.sealed)
 	l.sent = append(l.sent, b)
 	return l.launchLocked(b)
 }
@@ -192,9 +192,14 @@ func (l *lane) mayCutLocked() bool {
 	}
 }
 
-// gatheredLocked tells whether the only batch of the queue has waited for others enough.
+// gatheredLocked tells whether the only batch of the queue has waited for others enough, or takes none.
 func (l *lane) gatheredLocked() bool {
-	d := l.gather.wait(l.queue[0].commands(), time.Now())
+	b := l.queue[0]
+	if b.sealed || b.size >= maxBatchBytes {
+		return true
+	}
+	b.compact()
+	d := l.gather.wait(b.commands(), time.Now())
 	if d > 0 && !l.gather.armed {
 		l.gather.armed = true
 		l.ringLocked(d)

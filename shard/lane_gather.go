@@ -14,6 +14,10 @@ const (
 	// gatherSpell is the least number of batches for which a lane gathers, or does not; maxGatherSpell the most.
 	gatherSpell    = 16
 	maxGatherSpell = 1024
+	// gatherSettle is how many batches of a spell are left out of its measure, while callers get into step.
+	gatherSettle = 4
+	// gatherGap: a longer time between two answers is no measure of anything.
+	gatherGap = 100 * time.Millisecond
 	// gatherWorth, of a hundred, is what gathering must at least bring of the commands a second without it, to go
 	// on: fewer entries for as many commands are a gain, too.
 	gatherWorth = 95
@@ -27,9 +31,9 @@ type gather struct {
 	// on: the present spell gathers.
 	on                 bool
 	gathering, without spell
-	// commands were answered in the present spell, in so many batches, and in the time took, which leaves out
-	// whatever lies beside two batches in a row under load.
-	commands, batches int
+	// batches were answered in the present spell in a row under load, and after the first ones commands in the time
+	// took.
+	batches, commands int
 	took              time.Duration
 	// last is when the last batch under load was answered; zero when there was less since.
 	last time.Time
@@ -56,9 +60,10 @@ func (g *gather) answered(n, queued int, now time.Time) {
 		return
 	}
 	g.last = now
-	if !last.IsZero() {
-		g.commands, g.took = g.commands+n, g.took+now.Sub(last)
-		g.batches++
+	if d := now.Sub(last); !last.IsZero() && d < gatherGap {
+		if g.batches++; g.batches > gatherSettle {
+			g.commands, g.took = g.commands+n, g.took+d
+		}
 	}
 	length := g.without.length
 	if g.on {

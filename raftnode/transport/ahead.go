@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -60,28 +61,33 @@ func (t *Transport) Ahead(entries []*raft.Log, prevTerm, commit uint64) {
 	}
 	cutEntries(req)
 	clampCommit(req)
+	sent := false
 	for _, id := range t.progress.at(req.Term, req.PrevLogEntry) {
 		a := t.ahead.begin(id, req)
 		if a == nil {
 			continue
 		}
+		sent = true
 		t.ahead.senders.Go(func() {
 			defer close(a.done)
 			a.err = t.exchange(id, a.req, &a.resp)
 		})
 	}
-	// The write that follows keeps the processor: let the messages leave first.
-	runtime.Gosched()
+	if sent {
+		runtime.Gosched() // the write that follows keeps the processor: let the messages leave first
+	}
 }
 
 // Join waits until nothing is being sent ahead any more: behind Close, when raft has ended.
 func (t *Transport) Join() { t.ahead.senders.Wait() }
 
-// begin notes that req is sent ahead to id; nil when something else is.
+// begin notes that req is sent ahead to id; nil when something else is. It forgets all that is outdated: nobody asks
+// for what went to a replica that was removed.
 func (t *aheadTable) begin(id raft.ServerID, req *raft.AppendEntriesRequest) *ahead {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old := t.mu.m[id]; old != nil && !old.outdated(req) {
+	maps.DeleteFunc(t.mu.m, func(_ raft.ServerID, old *ahead) bool { return old.outdated(req) })
+	if t.mu.m[id] != nil {
 		return nil
 	}
 	if t.mu.m == nil {
@@ -92,7 +98,8 @@ func (t *aheadTable) begin(id raft.ServerID, req *raft.AppendEntriesRequest) *ah
 	return a
 }
 
-// take gives what was sent ahead to id in place of args, an append that raft asks for, nil if nothing was.
+// take gives what was sent ahead to id in place of args, an append that raft asks for; nil if nothing was, or if that
+// has failed by now: the peer may be there again.
 func (t *aheadTable) take(id raft.ServerID, args *raft.AppendEntriesRequest) *ahead {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,8 +107,11 @@ func (t *aheadTable) take(id raft.ServerID, args *raft.AppendEntriesRequest) *ah
 	switch {
 	case a == nil || len(args.Entries) == 0:
 		return nil
-	case a.begins(args) || planted("ahead-any"):
+	case a.begins(args) || planted("ahead-any") && len(a.req.Entries) <= len(args.Entries):
 		delete(t.mu.m, id)
+		if a.failed() {
+			return nil
+		}
 		return a
 	case a.outdated(args):
 		delete(t.mu.m, id)
@@ -114,6 +124,16 @@ func (t *aheadTable) take(id raft.ServerID, args *raft.AppendEntriesRequest) *ah
 func (a *ahead) begins(args *raft.AppendEntriesRequest) bool {
 	return a.req.Term == args.Term && a.req.PrevLogEntry == args.PrevLogEntry && a.req.PrevLogTerm == args.PrevLogTerm &&
 		len(a.req.Entries) <= len(args.Entries)
+}
+
+// failed tells whether the message is known not to have been answered.
+func (a *ahead) failed() bool {
+	select {
+	case <-a.done:
+		return a.err != nil
+	default:
+		return false
+	}
 }
 
 // outdated tells whether raft will not ask for a any more, since it is at args.
@@ -131,7 +151,9 @@ func (t *Transport) await(a *ahead, args *raft.AppendEntriesRequest, resp *raft.
 	if a.err != nil {
 		return a.err
 	}
-	args.Entries = args.Entries[:min(len(a.req.Entries), len(args.Entries))]
+	if !planted("ahead-more") {
+		args.Entries = args.Entries[:len(a.req.Entries)]
+	}
 	clampCommit(args)
 	*resp = a.resp
 	return nil

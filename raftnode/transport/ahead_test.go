@@ -3,6 +3,8 @@
 package transport
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -60,6 +62,53 @@ func TestW16AppendsAreAnsweredForThemselves(t *testing.T) {
 	}
 }
 
+// wrongAwait asks for more than was sent ahead. It tells what is wrong with the answer.
+func wrongAwait() error {
+	tr := &Transport{ctx: context.Background()}
+	sent := &ahead{req: appendOf(3, 10, 2, 2), done: make(chan struct{})}
+	sent.resp = raft.AppendEntriesResponse{Term: 3, LastLog: 12, Success: true}
+	close(sent.done)
+	asked, resp := appendOf(3, 10, 2, 4), raft.AppendEntriesResponse{}
+	asked.LeaderCommitIndex = 14
+	if err := tr.await(sent, asked, &resp); err != nil || !resp.Success || resp.LastLog != 12 {
+		return fmt.Errorf("answered %+v, %w", resp, err)
+	}
+	if len(asked.Entries) != 2 || asked.LeaderCommitIndex != 12 {
+		return fmt.Errorf("two entries were sent; taken for acknowledged: %d, committed to %d", len(asked.Entries), asked.LeaderCommitIndex)
+	}
+	return nil
+}
+
+// TestW16AnswersCountForWhatWasSent: raft counts no entry that the message ahead did not carry, and hears of refusals
+// and failures.
+func TestW16AnswersCountForWhatWasSent(t *testing.T) {
+	if err := wrongAwait(); err != nil {
+		t.Error(err)
+	}
+	tr := &Transport{ctx: context.Background()}
+	refused := &ahead{req: appendOf(3, 10, 2, 2), done: make(chan struct{}), resp: raft.AppendEntriesResponse{Term: 4, LastLog: 7}}
+	close(refused.done)
+	resp := raft.AppendEntriesResponse{Success: true}
+	if err := tr.await(refused, appendOf(3, 10, 2, 2), &resp); err != nil || resp.Success || resp.Term != 4 || resp.LastLog != 7 {
+		t.Errorf("a refusal: %+v, %v", resp, err)
+	}
+	failing := &ahead{req: appendOf(3, 10, 2, 2), done: make(chan struct{})}
+	wait := make(chan error)
+	go func() { wait <- tr.await(failing, appendOf(3, 10, 2, 2), &resp) }()
+	failing.err = ErrTimeout
+	close(failing.done)
+	if err := <-wait; !errors.Is(err, ErrTimeout) {
+		t.Errorf("a failure: %v", err)
+	}
+	var table aheadTable
+	a := table.begin("n2/2", appendOf(3, 10, 2, 2))
+	a.err = ErrTimeout
+	close(a.done)
+	if table.take("n2/2", appendOf(3, 10, 2, 2)) != nil {
+		t.Error("an append is answered by a failure of before")
+	}
+}
+
 // TestW16OutdatedMakesRoom: an append that raft will not ask for any more does not stand in the way of the next.
 func TestW16OutdatedMakesRoom(t *testing.T) {
 	var table aheadTable
@@ -67,6 +116,9 @@ func TestW16OutdatedMakesRoom(t *testing.T) {
 		if table.begin("n2/2", a) == nil {
 			t.Errorf("term %d behind %d: not sent", a.Term, a.PrevLogEntry)
 		}
+	}
+	if len(table.mu.m) != 1 {
+		t.Errorf("%d appends are kept", len(table.mu.m))
 	}
 	if table.begin("n2/2", appendOf(4, 20, 4, 1)) != nil {
 		t.Error("an older term's append took the place of a newer one's")

@@ -12,4 +12,8 @@ func TestPlanted(t *testing.T) {
 	if wrongTake() == nil {
 		t.Error("an append that is answered by whatever was sent ahead: not caught")
 	}
+	t.Setenv("KVORUM_PLANTED", "ahead-more")
+	if wrongAwait() == nil {
+		t.Error("an answer that counts for more entries than were sent: not caught")
+	}
 }
