@@ -174,7 +174,6 @@ func (in *instance) shutdown() error {
 		err = errors.Join(err, e)
 	}
 	close(in.dead)
-	in.trans.Join()
 	in.wg.Wait()
 	in.reaper.Wait()
 	return err

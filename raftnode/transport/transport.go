@@ -45,7 +45,6 @@ type Transport struct {
 	stop context.CancelCauseFunc
 
 	progress progressTable
-	ahead    aheadTable
 	answers  answers
 }
 
