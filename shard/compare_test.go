@@ -183,3 +183,40 @@ func oddSection(t testing.TB, key []byte) []byte {
 	})
 	return out
 }
+
+// A mark that a leader has applied and its followers have not yet does not have the replicas taken at
+// different entries: a digest under steady questions would never be one again.
+func TestDigestBehindOtherMarks(t *testing.T) {
+	inCluster(t, func(c *testCluster) {
+		newTestCluster(c, 3, 1)
+		v := c.nodes["n1"].View()
+		group := v.Groups[len(v.Groups)-1].ID
+		for range 5 {
+			for _, m := range c.nodes {
+				r := m.local(group)
+				if !r.group.IsLeader() {
+					continue
+				}
+				before := r.group.Applied()
+				r.mark.Store(true)
+				kick(r.wake)
+				if err := r.group.WaitApplied(c.ctx(time.Second), before+1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			all, err := c.nodes["n1"].Digest(c.ctx(time.Minute))
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken := map[uint64]int{}
+			for _, d := range all {
+				if d.Group == group {
+					taken[d.Applied]++
+				}
+			}
+			if len(taken) != 1 {
+				t.Fatalf("replicas by the entry they were taken at: %v", taken)
+			}
+		}
+	})
+}

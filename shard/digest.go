@@ -21,11 +21,14 @@ import (
 const (
 	// maxDigestRuns bounds the comparisons that a node takes part in at one time; the oldest ends.
 	maxDigestRuns = 4
+	// maxMarks bounds the marked entries at which a comparison keeps a digest: one by whoever else compares
+	// or changes settings meanwhile, and its own.
+	maxMarks = maxDigestRuns + 2
 	// digestWait bounds the wait for the marked entry of every local group.
 	digestWait = 10 * time.Second
 )
 
-// groupMachine is a data group's machine that can take its own digest at a marked entry, so that all
+// groupMachine is a data group's machine that can take its own digest at marked entries, so that all
 // replicas take it at the same one. The mark is a DEFAULTTTL: keepers write one when they tell the group
 // its settings again.
 type groupMachine struct {
@@ -33,7 +36,8 @@ type groupMachine struct {
 	armed atomic.Bool
 	mu    struct {
 		sync.Mutex
-		waiting []chan<- fsm.Digest
+		// waiting are channels of capacity maxMarks, maxDigestRuns of them at most; armed tells whether there are any.
+		waiting []chan fsm.Digest
 	}
 }
 
@@ -47,9 +51,9 @@ func (m *groupMachine) Apply(index, term uint64, data []byte, subs []*fsm.Sub) {
 	}
 }
 
-// arm asks for the digest at the next marked entry.
-func (m *groupMachine) arm() <-chan fsm.Digest {
-	c := make(chan fsm.Digest, 1)
+// arm asks for the digests at the next marked entries, maxMarks at most. The longest waiting makes room.
+func (m *groupMachine) arm() chan fsm.Digest {
+	c := make(chan fsm.Digest, maxMarks)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.mu.waiting) == maxDigestRuns {
@@ -60,14 +64,22 @@ func (m *groupMachine) arm() <-chan fsm.Digest {
 	return c
 }
 
+// disarm ends what arm began.
+func (m *groupMachine) disarm(c chan fsm.Digest) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.waiting = slices.DeleteFunc(m.mu.waiting, func(w chan fsm.Digest) bool { return w == c })
+	m.armed.Store(len(m.mu.waiting) > 0)
+}
+
 func (m *groupMachine) deliver(d fsm.Digest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, c := range m.mu.waiting {
-		c <- d // never waits: one place, one digest
-	}
-	m.mu.waiting = nil
-	m.armed.Store(false)
+	m.mu.waiting = slices.DeleteFunc(m.mu.waiting, func(c chan fsm.Digest) bool {
+		c <- d // never waits: a full one is not kept
+		return len(c) == cap(c)
+	})
+	m.armed.Store(len(m.mu.waiting) > 0)
 }
 
 // marked tells whether an entry carries a DEFAULTTTL.
@@ -102,8 +114,29 @@ type digestRuns struct {
 
 // digestRun is one comparison. taken is set by the collection, and kept for questions about slots.
 type digestRun struct {
-	waiters map[uint32]<-chan fsm.Digest
+	waiters map[uint32]digestWaiter
 	taken   map[uint32]fsm.Digest
+}
+
+// digestWaiter is where a replica's machine puts its digests.
+type digestWaiter struct {
+	machine *groupMachine
+	c       chan fsm.Digest
+}
+
+// behind waits for the digest at the first marked entry behind the floor.
+func (w digestWaiter) behind(ctx context.Context, floor uint64) (fsm.Digest, bool) {
+	defer w.machine.disarm(w.c)
+	for {
+		select {
+		case d := <-w.c:
+			if d.Index > floor {
+				return d, true
+			}
+		case <-ctx.Done():
+			return fsm.Digest{}, false
+		}
+	}
 }
 
 // digestOrder is one phase of a comparison, carried out by every node before the next begins.
@@ -112,14 +145,17 @@ type digestOrder struct {
 	Phase digestPhase `json:"phase"`
 	// Group is whose parts are asked for.
 	Group uint32 `json:"group,omitempty"`
+	// Floors are the last entries of the groups' leaders when all members were armed. The first mark behind its
+	// group's floor was applied by nobody who was not armed yet; one at or before it may have been by some.
+	Floors map[uint32]uint64 `json:"floors,omitempty"`
 }
 
 type digestPhase string
 
 const (
 	digestArm     digestPhase = "arm"     // every local replica waits for a mark
-	digestMark    digestPhase = "mark"    // every local leader's keeper writes one
-	digestCollect digestPhase = "collect" // the digests are taken
+	digestMark    digestPhase = "mark"    // every local leader tells its floor (as Applied), its keeper writes a mark
+	digestCollect digestPhase = "collect" // the digests at the first marks behind the floors are told
 	digestParts   digestPhase = "parts"   // those of one group's slots are told
 )
 
@@ -158,8 +194,21 @@ func (n *Node) digestRun(ctx context.Context, v *View) (*digestRound, error) {
 		if r.all, err = n.digestPhase(ctx, v, order, r.silent); err != nil {
 			return nil, fmt.Errorf("%s: %w", order.Phase, err)
 		}
+		if order.Phase == digestMark {
+			order.Floors = floors(r.all)
+		}
 	}
 	return r, nil
+}
+
+// floors are what the leaders told. A replica that still takes itself for one tells a lower floor than its
+// successor, unless only one of them answers: then replicas may take their digests at different marks.
+func floors(told []ReplicaDigest) map[uint32]uint64 {
+	m := make(map[uint32]uint64)
+	for _, d := range told {
+		m[d.Group] = max(m[d.Group], d.Applied)
+	}
+	return m
 }
 
 // digestPhase has every member carry out one phase; members that cannot be reached are noted as silent,
@@ -197,22 +246,26 @@ func (n *Node) digestHere(ctx context.Context, order digestOrder) ([]ReplicaDige
 	defer cancel()
 	switch order.Phase {
 	case digestArm:
-		waiters := make(map[uint32]<-chan fsm.Digest)
+		waiters := make(map[uint32]digestWaiter)
 		for _, r := range n.localReplicas() {
 			if r.id != controlGroup {
-				waiters[r.id] = r.machine.arm()
+				waiters[r.id] = digestWaiter{machine: r.machine, c: r.machine.arm()}
 			}
 		}
 		n.digests.add(order.ID, waiters)
 		return nil, nil
 	case digestMark:
+		var told []ReplicaDigest
 		for _, r := range n.localReplicas() {
+			if r.group.IsLeader() {
+				told = append(told, ReplicaDigest{Group: r.id, Node: n.ID(), Applied: r.group.Status().LastLog})
+			}
 			r.mark.Store(true)
 			kick(r.wake)
 		}
-		return nil, nil
+		return told, nil
 	case digestCollect:
-		return n.collectDigests(ctx, n.digests.get(order.ID)), nil
+		return n.collectDigests(ctx, n.digests.get(order.ID), order.Floors), nil
 	case digestParts:
 		return n.digestPartsHere(order), nil
 	}
@@ -220,7 +273,7 @@ func (n *Node) digestHere(ctx context.Context, order digestOrder) ([]ReplicaDige
 }
 
 // collectDigests waits for what was armed; a group whose mark does not come in time is left out.
-func (n *Node) collectDigests(ctx context.Context, run digestRun) []ReplicaDigest {
+func (n *Node) collectDigests(ctx context.Context, run digestRun, floors map[uint32]uint64) []ReplicaDigest {
 	view := n.view.Load()
 	control := controlState{}
 	control.view.Store(view)
@@ -229,18 +282,16 @@ func (n *Node) collectDigests(ctx context.Context, run digestRun) []ReplicaDiges
 		out = append(out, ReplicaDigest{Group: controlGroup, Node: n.ID(), Applied: view.Revision, Digest: hex.EncodeToString(sum[:])})
 	})
 	for group, w := range run.waiters {
-		select {
-		case d := <-w:
+		if d, ok := w.behind(ctx, floors[group]); ok {
 			n.digests.keep(run, group, d)
 			out = append(out, ReplicaDigest{Group: group, Node: n.ID(), Applied: d.Index, Digest: hex.EncodeToString(d.Machine[:])})
-		case <-ctx.Done():
 		}
 	}
 	return out
 }
 
 // add begins a run; the oldest makes room.
-func (d *digestRuns) add(id uint64, w map[uint32]<-chan fsm.Digest) {
+func (d *digestRuns) add(id uint64, w map[uint32]digestWaiter) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.mu.byID == nil {
