@@ -43,7 +43,7 @@ heavy: ## tests of much work by one goroutine, which the race detector would onl
 	$(GO) test ./fsm ./store -count=1 -run '^TestHeavy'
 
 planted: ## every planted bug must be caught
-	$(GO) test -tags planted ./integration/sim ./shard ./raftnode -count=1 -timeout 2h -run TestPlanted -v
+	$(GO) test -tags planted ./integration/sim ./shard ./raftnode ./raftnode/transport -count=1 -timeout 2h -run TestPlanted -v
 
 clients: ## clients of Redis in other languages, those of node fetched with npm
 	KVORUM_CLIENTS_NPM=1 KVORUM_REQUIRE_CLIENTS=1 $(GO) test ./integration -count=1 -run TestClients -v

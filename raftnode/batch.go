@@ -32,9 +32,7 @@ const (
 // entry from the front of the queue. There is no timer: an idle group proposes at once, a loaded one
 // collects what arrives while its entries are on their way.
 //
-// 50 closed-loop clients then need 44 appends per 1000 SETs (three nodes, real files). Holding the
-// second entry back until a third of the clients had gathered brought 30, a tenth less CPU and no more
-// throughput, and cost a quarter of it when clients take as long as the disk to come back: not done.
+// Callers in a closed loop are gathered before, by their lane (shard/LANES.md).
 type proposer struct {
 	g *Group
 	// kick wakes the goroutine; one token is enough.

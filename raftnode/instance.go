@@ -174,6 +174,7 @@ func (in *instance) shutdown() error {
 		err = errors.Join(err, e)
 	}
 	close(in.dead)
+	in.trans.Join()
 	in.wg.Wait()
 	in.reaper.Wait()
 	return err

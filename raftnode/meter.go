@@ -100,6 +100,7 @@ func (m *meter) StoreLogs(logs []*raft.Log) error {
 	}
 	allowed := max(overdueBase, m.n.cfg.Heartbeat) + time.Duration(bytes)*time.Second/overdueRate
 	m.due.Store(int64(m.n.uptime() + allowed))
+	m.g.sendAhead(logs)
 	err := m.Store.StoreLogs(logs)
 	m.due.Store(0)
 	m.calls.Add(1)

@@ -21,6 +21,8 @@
 //     snapshot is cut off, and a snapshot of what is here already is not installed.
 //   - W13 An append that failed returns when its peer answers again, so that raft's growing pause
 //     between tries never keeps entries from a peer that is back.
+//   - W16 Entries that a leader is still writing may be sent; raft learns of the answer when it asks for
+//     that very append, behind its own write.
 //
 // All methods may be called from any goroutine. Hooks are called from the link's handlers while
 // raft may be busy: they must not wait for raft's main loop.

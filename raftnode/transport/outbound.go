@@ -43,7 +43,7 @@ func (t *Transport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *
 	return err
 }
 
-// append makes one round trip.
+// append makes one round trip, unless it was begun ahead (W16).
 func (t *Transport) append(id raft.ServerID, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if t.mux.diskOverdue() {
 		return ErrDiskOverdue
@@ -53,16 +53,13 @@ func (t *Transport) append(id raft.ServerID, args *raft.AppendEntriesRequest, re
 	}
 	cutEntries(args)
 	clampCommit(args)
-	node, head, err := t.head(typeAppend, id, args.RPCHeader, appendHeadSize(args))
-	if err != nil {
-		return err
-	}
 	sent := now()
-	reply, err := t.call(node, appendAppend(head, args))
-	if err != nil {
-		return err
-	}
-	if err := parseAppendReply(reply, resp); err != nil {
+	if a := t.ahead.take(id, args); a != nil {
+		sent = a.sent
+		if err := t.await(a, args, resp); err != nil {
+			return err
+		}
+	} else if err := t.exchange(id, args, resp); err != nil {
 		return err
 	}
 	vouched := uint64(0)
@@ -71,6 +68,19 @@ func (t *Transport) append(id raft.ServerID, args *raft.AppendEntriesRequest, re
 	}
 	t.progress.note(id, args.Term, vouched, sent, resp)
 	return nil
+}
+
+// exchange sends an append and takes its answer.
+func (t *Transport) exchange(id raft.ServerID, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	node, head, err := t.head(typeAppend, id, args.RPCHeader, appendHeadSize(args))
+	if err != nil {
+		return err
+	}
+	reply, err := t.call(node, appendAppend(head, args))
+	if err != nil {
+		return err
+	}
+	return parseAppendReply(reply, resp)
 }
 
 // RequestVote implements raft.Transport.

@@ -43,6 +43,21 @@ func (p *progressTable) get(id raft.ServerID) (Progress, bool) {
 	return Progress{}, false
 }
 
+// at gives the replicas that acknowledged exactly the entries up to index in this term.
+func (p *progressTable) at(term, index uint64) (ids []raft.ServerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.term != term {
+		return nil
+	}
+	for id, v := range p.mu.m {
+		if v.Match == index {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // note takes an answer into account. vouched is the index up to which the request spoke, 0 for a
 // heartbeat.
 func (p *progressTable) note(id raft.ServerID, term, vouched uint64, sent time.Time, resp *raft.AppendEntriesResponse) {

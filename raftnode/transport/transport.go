@@ -45,6 +45,7 @@ type Transport struct {
 	stop context.CancelCauseFunc
 
 	progress progressTable
+	ahead    aheadTable
 	answers  answers
 }
 
