@@ -24,15 +24,37 @@ func (b block) version() uint64         { return b.at.Uint64(0) }
 func (b block) setVersion(v uint64)     { binary.LittleEndian.PutUint64(b.at.Slice(0, 8), v) }
 func (b block) recency() *atomic.Uint32 { return b.at.Counter(8) }
 
-// packed tells whether the node is a packed collection of a type.
-func (b block) packed(t Type) bool { return b.kind()&(nodeType|nodeLarge) == uint32(t) }
+// largeOf tells whether the node is a large collection of a type.
+func (b block) largeOf(t Type) bool { return b.kind()&(nodeType|nodeLarge) == uint32(t)|nodeLarge }
+
+// object is the number of a large collection.
+func (b block) object() uint32 {
+	v, _ := b.valueSpan()
+	return b.at.Uint32(v)
+}
 
 const nodeLong = nodeWide | nodeFlags | nodeSum // key and value do not begin where those of most nodes do
 
+// isShort tells whether the node is a key's and begins as most do. It is small enough to become part of the caller.
+func (b block) isShort(key []byte) bool {
+	w := b.kind()
+	return w&nodeLong == 0 && w>>8&0xff == uint32(len(key)) && string(b.at.Slice(shortHeader, shortHeader+len(key))) == string(key)
+}
+
+// shortPacked is the value of a packed collection of a type in a node that begins as most do.
+func (b block) shortPacked(t Type) ([]byte, bool) {
+	w := b.kind()
+	if w&(nodeType|nodeLarge|nodeLong) != uint32(t) {
+		return nil, false
+	}
+	v := shortHeader + int(w>>8&0xff)
+	return b.at.Slice(v, v+int(w>>16)), true
+}
+
 // is tells whether the node is a key's.
 func (b block) is(key []byte) bool {
-	if w := b.kind(); w&nodeLong == 0 {
-		return w>>8&0xff == uint32(len(key)) && string(b.at.Slice(shortHeader, shortHeader+len(key))) == string(key)
+	if b.kind()&nodeLong == 0 {
+		return b.isShort(key)
 	}
 	k, v, _ := b.longSpan()
 	return string(b.at.Slice(k, v)) == string(key)

@@ -60,8 +60,15 @@ func checkBlock(t *testing.T, s *Store, ref arena.Ref, n node, key []byte) {
 			t.Fatalf("key of %d is another", len(key))
 		}
 	}
-	if b.packed(n.typ()) != !n.large() || b.packed(TypeSet) {
-		t.Fatal("packed")
+	p, ok := b.shortPacked(n.typ())
+	if short := n[12]&nodeLong == 0; ok != (short && !n.large()) || b.isShort(key) != short || ok && !bytes.Equal(p, n.value()) {
+		t.Fatalf("packed: %t", ok)
+	}
+	if _, ok := b.shortPacked(TypeSet); ok || b.largeOf(n.typ()) != n.large() || b.largeOf(TypeSet) {
+		t.Fatal("a set")
+	}
+	if n.large() && b.object() != n.object() {
+		t.Fatalf("object %d is %d", n.object(), b.object())
 	}
 	if b.setVersion(5); n.version() != 5 {
 		t.Fatal("version")

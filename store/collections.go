@@ -30,13 +30,15 @@ func (s *Store) EditHash(slot uint16, key []byte, version uint64, f func(h *coll
 // SetField stores a field of the hash at key and tells whether it is new; otherwise as EditHash. To write over a
 // value of the same length is the commonest edit, and costs no more than finding it.
 func (s *Store) SetField(slot uint16, key, field, value []byte, version uint64) (created bool) {
-	if t := s.slots[slot].t; t != nil && t.hot.open && t.pins == 0 && s.views.live.Load() == nil {
-		if b := t.hot.b; b.packed(TypeHash) && b.is(key) {
-			if v, ok := collections.PackedField(b.value(), field); ok && len(v) == len(value) {
-				copy(v, value)
-				b.setVersion(version)
-				s.TouchRef(Ref{b: b}, s.clock.tick.Load())
-				return false
+	if t := s.slots[slot].t; t != nil && s.untouched(t) {
+		if b := t.hot.b; b.isShort(key) {
+			if p, ok := b.shortPacked(TypeHash); ok {
+				if v, ok := collections.PackedField(p, field); ok && len(v) == len(value) {
+					copy(v, value)
+					b.setVersion(version)
+					s.TouchRef(Ref{b: b}, s.clock.tick.Load())
+					return false
+				}
 			}
 		}
 	}
@@ -64,12 +66,28 @@ func (s *Store) EditZSet(slot uint16, key []byte, version uint64, f func(z *coll
 type edit struct {
 	t *slotTable
 	p place
-	// before is the entry's cost when it began.
-	before Stats
+	// before is what the value weighed when it began.
+	before weight
+	// object is a large value that nobody reads without the lock, of an entry that is open, or nil. There is nothing
+	// to write back unless another takes its place.
+	object any
+}
+
+// weight is what a collection counts: the bytes users wrote into it, and its items.
+type weight struct {
+	bytes int64
+	items int
 }
 
 // beginEdit opens the entry and gives its value to the handle.
 func (s *Store) beginEdit(slot uint16, key []byte, typ Type, e editor) edit {
+	if t := s.slots[slot].t; t != nil && s.untouched(t) {
+		if b := t.hot.b; b.is(key) && b.largeOf(typ) {
+			o := s.objects.get(b.object())
+			e.beginLarge(o)
+			return edit{t: t, p: place{hash: t.hot.hash, g: t.hot.g, i: t.hot.i}, before: e.weight(), object: o}
+		}
+	}
 	t := s.writable(slot)
 	p := s.locate(t, key)
 	if p.i < 0 {
@@ -79,7 +97,7 @@ func (s *Store) beginEdit(slot uint16, key []byte, typ Type, e editor) edit {
 	n := s.node(p)
 	assert(n.typ() == typ, "a collection is edited over another type")
 	s.open(slot, t, p)
-	x := edit{t: t, p: p, before: s.cost(n, p.g.deadline(p.i))}
+	x := edit{t: t, p: p}
 	word := p.g.words[p.i]
 	shared := t.shared(word)
 	if n.large() {
@@ -88,15 +106,22 @@ func (s *Store) beginEdit(slot uint16, key []byte, typ Type, e editor) edit {
 			o = e.fork(o)
 		}
 		e.beginLarge(o)
-		return x
+	} else {
+		_, v, end := n.span()
+		room := end
+		if !shared {
+			room = max(end, min(s.arena.Usable(refOf(word)), v+maxPacked))
+		}
+		e.begin(n[v:end:room], !shared)
 	}
-	_, v, end := n.span()
-	room := end
-	if !shared {
-		room = max(end, min(s.arena.Usable(refOf(word)), v+maxPacked))
-	}
-	e.begin(n[v:end:room], !shared)
+	x.before = e.weight()
 	return x
+}
+
+// untouched tells whether the entry written last is open and belongs to the writer alone, so that a change of
+// its value is all that there is to do.
+func (s *Store) untouched(t *slotTable) bool {
+	return t.hot.open && t.pins == 0 && s.views.live.Load() == nil && !s.garbage.waiting.Load()
 }
 
 // maxPacked is the largest value that a short header can tell the length of.
@@ -104,6 +129,7 @@ const maxPacked = 65535
 
 // endEdit writes back what became of the value.
 func (s *Store) endEdit(slot uint16, x *edit, key []byte, typ Type, version uint64, e editor) {
+	after := e.weight()
 	dirty, packed, large := e.end()
 	empty := len(packed) == 0 && large == nil
 	switch {
@@ -112,11 +138,16 @@ func (s *Store) endEdit(slot uint16, x *edit, key []byte, typ Type, version uint
 	case x.p.i < 0:
 		s.insertCollection(slot, x, key, typ, version, packed, large)
 		return
+	case x.object == nil || large != x.object:
+		s.putValue(x.t, x.p, packed, large)
 	}
-	s.touch(s.node(x.p), s.clock.tick.Load())
-	n := s.putValue(x.t, x.p, packed, large)
-	n.setVersion(version)
-	s.change(slot, x.before, s.cost(n, x.p.g.deadline(x.p.i)))
+	b := s.block(refOf(x.p.g.words[x.p.i]))
+	b.setVersion(version)
+	s.note(b.recency(), s.clock.tick.Load())
+	if after != x.before {
+		more := after.bytes - x.before.bytes
+		s.account(slot, Stats{ValueBytes: more, LogicalBytes: more + int64(after.items-x.before.items)*itemOverhead[typ]})
+	}
 	if empty {
 		s.remove(slot, x.t, x.p.g, x.p.i)
 	}
@@ -136,21 +167,22 @@ func (s *Store) insertCollection(slot uint16, x *edit, key []byte, typ Type, ver
 }
 
 // putValue makes an open entry hold another value of its type. packed may lie in the entry's own node.
-func (s *Store) putValue(t *slotTable, p place, packed []byte, large any) node {
+func (s *Store) putValue(t *slotTable, p place, packed []byte, large any) {
 	word := p.g.words[p.i]
 	old := s.node(p)
 	k, v, _ := old.span()
 	flags := old.flags()
 	if large == nil {
-		return s.rewrite(t, p.g, p.i, newLayout(old.typ(), false, flags, v-k, len(packed)), flags, packed)
+		s.rewrite(t, p.g, p.i, newLayout(old.typ(), false, flags, v-k, len(packed)), flags, packed)
+		return
 	}
 	if old.large() && !t.shared(word) {
 		s.objects.set(old.object(), large)
-		return old
+		return
 	}
 	var number [objectSize]byte
 	binary.LittleEndian.PutUint32(number[:], s.objects.add(large))
-	return s.rewrite(t, p.g, p.i, newLayout(old.typ(), true, flags, v-k, objectSize), flags, number[:])
+	s.rewrite(t, p.g, p.i, newLayout(old.typ(), true, flags, v-k, objectSize), flags, number[:])
 }
 
 func (s *Store) putObject(n node, o any) {
@@ -216,27 +248,29 @@ func (s *Store) zset(n node) collections.ZSet {
 	return collections.PackedZSet(n.value())
 }
 
-// weigh returns the bytes users wrote into a collection, and its overhead in the formula of logical bytes.
-func (s *Store) weigh(n node) (value, overhead int64) {
-	var items int
-	each := int64(ElementOverhead)
+// itemOverhead is what an item of a collection costs beside its bytes, in the formula of logical bytes.
+var itemOverhead = [...]int64{
+	TypeList: ElementOverhead, TypeHash: FieldOverhead, TypeSet: MemberOverhead, TypeZSet: ScoreOverhead,
+}
+
+// weigh returns what a collection counts.
+func (s *Store) weigh(n node) weight {
 	switch n.typ() {
 	case TypeList:
 		l := s.list(n)
-		value, items = l.Bytes(), l.Len()
+		return weight{l.Bytes(), l.Len()}
 	case TypeHash:
 		h := s.hashOf(n)
-		value, items, each = h.Bytes(), h.Len(), FieldOverhead
+		return weight{h.Bytes(), h.Len()}
 	case TypeSet:
 		m := s.set(n)
-		value, items, each = m.Bytes(), m.Len(), MemberOverhead
+		return weight{m.Bytes(), m.Len()}
 	case TypeZSet:
 		z := s.zset(n)
-		value, items, each = z.Bytes(), z.Len(), ScoreOverhead
+		return weight{z.Bytes(), z.Len()}
 	case TypeNone, TypeString:
-		panic("store: no collection")
 	}
-	return value, CollectionOverhead + int64(items)*each
+	panic("store: no collection")
 }
 
 // bodySum is the sum of a collection.

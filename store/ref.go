@@ -69,8 +69,8 @@ func (r Ref) Bytes() []byte {
 
 // List is the value of a list, empty for other types.
 func (r Ref) List() collections.List {
-	if r.b.packed(TypeList) {
-		return collections.PackedList(r.b.value())
+	if p, ok := r.b.shortPacked(TypeList); ok {
+		return collections.PackedList(p)
 	}
 	if r.b.typ() != TypeList {
 		return collections.List{}
@@ -88,8 +88,8 @@ func (r Ref) Hash() collections.Hash {
 
 // Field is the value of a field of a hash.
 func (r Ref) Field(field []byte) ([]byte, bool) {
-	if r.b.packed(TypeHash) {
-		return collections.PackedField(r.b.value(), field)
+	if p, ok := r.b.shortPacked(TypeHash); ok {
+		return collections.PackedField(p, field)
 	}
 	return r.Hash().Get(field)
 }
@@ -122,9 +122,9 @@ func (s *Store) cost(n node, due int64) Stats {
 	k, v, e := n.span()
 	value, overhead := int64(e-v), int64(EntryOverhead)
 	if n.typ() != TypeString {
-		var more int64
-		value, more = s.weigh(n)
-		overhead += more
+		w := s.weigh(n)
+		value = w.bytes
+		overhead += CollectionOverhead + int64(w.items)*itemOverhead[n.typ()]
 	}
 	if due != 0 {
 		overhead += DeadlineOverhead
@@ -139,7 +139,7 @@ func (s *Store) Get(slot uint16, key []byte, now int64) (Ref, bool) {
 	if t == nil {
 		return Ref{}, false
 	}
-	if h := &t.hot; h.g != nil && h.g.due == nil && h.b.is(key) {
+	if h := &t.hot; h.g != nil && h.g.due == nil && h.b.isShort(key) {
 		return Ref{s: s, g: h.g, i: h.i, b: h.b}, true
 	}
 	r, ok := s.lookup(t, key)
@@ -152,10 +152,14 @@ func (s *Store) Get(slot uint16, key []byte, now int64) (Ref, bool) {
 // Lookup returns the entry of a key, also when it is dead and not yet removed. Needs the slot's
 // lock.
 func (s *Store) Lookup(slot uint16, key []byte) (Ref, bool) {
-	if t := s.slots[slot].t; t != nil {
-		return s.lookup(t, key)
+	t := s.slots[slot].t
+	if t == nil {
+		return Ref{}, false
 	}
-	return Ref{}, false
+	if h := &t.hot; h.g != nil && h.b.isShort(key) {
+		return Ref{s: s, g: h.g, i: h.i, b: h.b}, true
+	}
+	return s.lookup(t, key)
 }
 
 func (s *Store) lookup(t *slotTable, key []byte) (Ref, bool) {

@@ -140,20 +140,16 @@ func (h Hash) Get(field []byte) ([]byte, bool) {
 
 // PackedField is Get on a packed hash.
 func PackedField(p, field []byte) ([]byte, bool) {
-	n, table := tableOf(p, hashWidth)
-	if n == 0 {
-		return nil, false
-	}
-	lengths := p[table : table+hashWidth*n]
-	last := lastByte(field)
+	n, at := tableOf(p, hashWidth)
 	off := 0
-	for i := 0; i+1 < len(lengths); i += hashWidth {
-		mid := off + int(lengths[i])
-		end := mid + int(lengths[i+1])
-		if mid-off == len(field) && isField(p[off:mid], field, last) {
+	for ; n > 0; n-- {
+		mid := off + int(p[at])
+		end := mid + int(p[at+1])
+		if mid-off == len(field) && (mid == off || p[mid-1] == field[len(field)-1] && string(p[off:mid]) == string(field)) {
 			return p[mid:end:end], true
 		}
 		off = end
+		at += hashWidth
 	}
 	return nil, false
 }

@@ -42,6 +42,10 @@ func (l List) Index(i int) []byte {
 	}
 	n, table := tableOf(l.p, listWidth)
 	assert(uint(i) < uint(n), "list index out of range")
+	if i == 0 {
+		size := lengthAt(l.p[table:], 0)
+		return l.p[:size:size]
+	}
 	off, size := l.place(n, table, i)
 	return l.p[off : off+size : off+size]
 }
