@@ -20,9 +20,13 @@ func (g *Group) sendAhead(logs []*raft.Log) {
 	if slices.ContainsFunc(logs, func(l *raft.Log) bool { return l.Type != raft.LogCommand }) {
 		return
 	}
+	to := in.trans.Abreast(logs[0].Term, logs[0].Index-1)
+	if len(to) == 0 {
+		return
+	}
 	var prev raft.Log
 	if err := g.logs.Store.GetLog(logs[0].Index-1, &prev); err != nil {
 		return // the log begins with logs: raft has the snapshot's term
 	}
-	in.trans.Ahead(logs, prev.Term, in.raft.CommitIndex())
+	in.trans.Ahead(to, logs, prev.Term, in.raft.CommitIndex())
 }

@@ -214,9 +214,51 @@ func TestDigestBehindOtherMarks(t *testing.T) {
 					taken[d.Applied]++
 				}
 			}
-			if len(taken) != 1 {
-				t.Fatalf("replicas by the entry they were taken at: %v", taken)
+			for at, n := range taken {
+				if n != 3 {
+					t.Fatalf("%d of three replicas were taken at %d: %v", n, at, taken)
+				}
+			}
+			if len(taken) == 0 {
+				t.Fatal("no replica was taken")
 			}
 		}
 	})
+}
+
+// A digest that was taken is told although a group before it let the time run out; a machine takes none once
+// nobody waits for them.
+func TestDigestsThatAreThere(t *testing.T) {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	var m groupMachine
+	for range 100 {
+		w := digestWaiter{machine: &m, c: m.arm()}
+		for index := range uint64(maxMarks) {
+			m.deliver(fsm.Digest{Index: 10 + index})
+		}
+		if d, ok := w.behind(over, 10+maxMarks-2); !ok || d.Index != 10+maxMarks-1 {
+			t.Fatalf("behind the floor: %d, %t", d.Index, ok)
+		}
+		if m.armed.Load() {
+			t.Fatal("full, and still armed")
+		}
+	}
+	var runs digestRuns
+	for id := range uint64(3 * maxDigestRuns) {
+		runs.add(id, map[uint32]digestWaiter{1: {machine: &m, c: m.arm()}})
+		if n := len(m.mu.waiting); n > maxDigestRuns || !m.armed.Load() {
+			t.Fatalf("%d wait, armed: %t", n, m.armed.Load())
+		}
+	}
+	for id := range uint64(3 * maxDigestRuns) {
+		if w, ok := runs.get(id).waiters[1]; ok {
+			if _, ok := w.behind(over, 0); ok {
+				t.Fatal("a digest that nobody took")
+			}
+		}
+	}
+	if m.armed.Load() || len(m.mu.waiting) != 0 {
+		t.Fatal("nobody waits, and still armed")
+	}
 }

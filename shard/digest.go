@@ -124,20 +124,27 @@ type digestWaiter struct {
 	c       chan fsm.Digest
 }
 
-// behind waits for the digest at the first marked entry behind the floor.
-func (w digestWaiter) behind(ctx context.Context, floor uint64) (fsm.Digest, bool) {
-	defer w.machine.disarm(w.c)
+// behind waits for the digest at the first marked entry behind the floor. One that is there is found also when the
+// time is over.
+func (w digestWaiter) behind(ctx context.Context, floor uint64) (d fsm.Digest, ok bool) {
+	defer w.disarm()
 	for {
 		select {
-		case d := <-w.c:
-			if d.Index > floor {
-				return d, true
+		case d = <-w.c:
+		default:
+			select {
+			case d = <-w.c:
+			case <-ctx.Done():
+				return d, false
 			}
-		case <-ctx.Done():
-			return fsm.Digest{}, false
+		}
+		if d.Index > floor {
+			return d, true
 		}
 	}
 }
+
+func (w digestWaiter) disarm() { w.machine.disarm(w.c) }
 
 // digestOrder is one phase of a comparison, carried out by every node before the next begins.
 type digestOrder struct {
@@ -201,8 +208,8 @@ func (n *Node) digestRun(ctx context.Context, v *View) (*digestRound, error) {
 	return r, nil
 }
 
-// floors are what the leaders told. A replica that still takes itself for one tells a lower floor than its
-// successor, unless only one of them answers: then replicas may take their digests at different marks.
+// floors are what the leaders told. One who has been succeeded tells a lower floor than its successor; if that one
+// does not answer, replicas may take their digests at different marks.
 func floors(told []ReplicaDigest) map[uint32]uint64 {
 	m := make(map[uint32]uint64)
 	for _, d := range told {
@@ -272,7 +279,7 @@ func (n *Node) digestHere(ctx context.Context, order digestOrder) ([]ReplicaDige
 	return nil, fmt.Errorf("%w: digest phase %q", ErrRefused, order.Phase)
 }
 
-// collectDigests waits for what was armed; a group whose mark does not come in time is left out.
+// collectDigests waits for what was armed; a group without a leader, or whose mark does not come in time, is left out.
 func (n *Node) collectDigests(ctx context.Context, run digestRun, floors map[uint32]uint64) []ReplicaDigest {
 	view := n.view.Load()
 	control := controlState{}
@@ -282,7 +289,12 @@ func (n *Node) collectDigests(ctx context.Context, run digestRun, floors map[uin
 		out = append(out, ReplicaDigest{Group: controlGroup, Node: n.ID(), Applied: view.Revision, Digest: hex.EncodeToString(sum[:])})
 	})
 	for group, w := range run.waiters {
-		if d, ok := w.behind(ctx, floors[group]); ok {
+		floor, led := floors[group]
+		if !led {
+			w.disarm()
+			continue
+		}
+		if d, ok := w.behind(ctx, floor); ok {
 			n.digests.keep(run, group, d)
 			out = append(out, ReplicaDigest{Group: group, Node: n.ID(), Applied: d.Index, Digest: hex.EncodeToString(d.Machine[:])})
 		}
@@ -298,6 +310,9 @@ func (d *digestRuns) add(id uint64, w map[uint32]digestWaiter) {
 		d.mu.byID = make(map[uint64]*digestRun)
 	}
 	if len(d.mu.order) == maxDigestRuns {
+		for _, old := range d.mu.byID[d.mu.order[0]].waiters {
+			old.disarm()
+		}
 		delete(d.mu.byID, d.mu.order[0])
 		d.mu.order = slices.Delete(d.mu.order, 0, 1)
 	}

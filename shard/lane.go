@@ -169,7 +169,7 @@ func (l *lane) nextLocked() *batch {
 	b.sub.Seq = l.next
 	l.next++
 	l.crowd = len(b.units)
-	l.gather.cut(b.commands(), len(l.sent) == 0 && !b.sealed)
+	l.gather.cut(b.commands(), len(l.sent) == 0 && l.waitsLocked(b))
 	l.sent = append(l.sent, b)
 	return l.launchLocked(b)
 }
@@ -192,10 +192,15 @@ func (l *lane) mayCutLocked() bool {
 	}
 }
 
+// waitsLocked tells whether b, which is or was the head of the queue, takes more callers.
+func (l *lane) waitsLocked(b *batch) bool {
+	return !b.sealed && b.size < maxBatchBytes && (len(l.queue) == 0 || l.queue[len(l.queue)-1] == b)
+}
+
 // gatheredLocked tells whether the only batch of the queue has waited for others enough, or takes none.
 func (l *lane) gatheredLocked() bool {
 	b := l.queue[0]
-	if b.sealed || b.size >= maxBatchBytes {
+	if !l.waitsLocked(b) {
 		return true
 	}
 	b.compact()

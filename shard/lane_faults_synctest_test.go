@@ -27,17 +27,22 @@ type pushed struct {
 type faultRun struct {
 	w    *fakeWorld
 	seed uint64
-	mu   sync.Mutex
-	log  []pushed
+	// gathers: many clients of one node, whose lanes gather all the time.
+	gathers bool
+	// waits counts the moments at which a batch was seen to wait for callers.
+	waits *int
+	mu    sync.Mutex
+	log   []pushed
 }
 
 // TestExactlyOnceUnderFaults: every acknowledged element is there once, no refused element is there,
 // an unknown one is there at most once, and each client's elements are in its own order.
 func TestExactlyOnceUnderFaults(t *testing.T) {
+	waits := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		synctest.Test(t, func(t *testing.T) {
-			f := &faultRun{seed: seed}
+			f := &faultRun{seed: seed, gathers: rapid.Bool().Draw(rt, "gathers"), waits: &waits}
 			f.w = newFakeWorld(t, seed, 3+int(seed%2), 2, func(_, node int) bool { return node < 3 })
 			f.run(t)
 			f.w.close()
@@ -46,6 +51,9 @@ func TestExactlyOnceUnderFaults(t *testing.T) {
 			rt.Fatalf("seed %d", seed)
 		}
 	})
+	if waits == 0 && !t.Failed() {
+		t.Error("no batch waited for callers")
+	}
 }
 
 func (f *faultRun) run(t *testing.T) {
@@ -57,7 +65,12 @@ func (f *faultRun) run(t *testing.T) {
 	stop := make(chan struct{})
 	var faults, clients sync.WaitGroup
 	faults.Go(func() { f.disturb(stop) })
-	for c := range 6 {
+	n := 6
+	if f.gathers {
+		n = 24
+		faults.Go(func() { f.gather(stop) })
+	}
+	for c := range n {
 		clients.Go(func() { f.client(c) })
 	}
 	clients.Wait()
@@ -65,6 +78,26 @@ func (f *faultRun) run(t *testing.T) {
 	faults.Wait()
 	f.heal(t)
 	f.check(t)
+}
+
+// gather has the lanes of the first node gather, whatever comes of it, until stop.
+func (f *faultRun) gather(stop chan struct{}) {
+	for {
+		for g := range f.w.rafts {
+			l := &f.w.nodes[0].router.route(g).lane
+			l.mu.Lock()
+			l.gather.on = true
+			if l.gather.armed {
+				*f.waits++
+			}
+			l.mu.Unlock()
+		}
+		select {
+		case <-stop:
+			return
+		case <-time.After(3 * time.Millisecond):
+		}
+	}
 }
 
 // disturb changes leaders and cuts nodes off until stop.
@@ -130,8 +163,11 @@ func keyOf(g uint32, i int) string {
 
 func (f *faultRun) client(c int) {
 	rng := rand.New(rand.NewPCG(f.seed, uint64(c)+100))
-	n := f.w.nodes[rng.IntN(len(f.w.nodes))]
-	for seq := 0; seq < 150; {
+	n, last, pause := f.w.nodes[rng.IntN(len(f.w.nodes))], 150, 20*time.Millisecond
+	if f.gathers {
+		n, last, pause = f.w.nodes[0], 60, time.Millisecond
+	}
+	for seq := 0; seq < last; {
 		var cmds []fsm.Command
 		var pushes []pushed
 		for range 1 + rng.IntN(6) {
@@ -158,7 +194,7 @@ func (f *faultRun) client(c int) {
 				clear(a)
 			}
 		}
-		time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
+		time.Sleep(time.Duration(rng.Int64N(int64(pause))))
 	}
 }
 

@@ -91,10 +91,10 @@ func (g *gather) wait(n int, now time.Time) time.Duration {
 	return max(0, g.until.Sub(now))
 }
 
-// cut is told that a batch of n commands was cut; alone: no other one is under way.
-func (g *gather) cut(n int, alone bool) {
-	g.waited = alone && g.want > 0 && n >= g.want
-	if alone && n < g.want {
+// cut is told that a batch of n commands was cut; waited: no other one is under way, and it had room for more.
+func (g *gather) cut(n int, waited bool) {
+	g.waited = waited && g.want > 0 && n >= g.want
+	if waited && n < g.want {
 		g.end(false)
 	}
 	g.want, g.armed = 0, false

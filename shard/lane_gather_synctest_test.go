@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,8 @@ type loop struct {
 	thinks  []time.Duration
 	// entry is what a log entry costs the one processor, command what a command does; 0 for a disk group alone.
 	entry, command time.Duration
+	// value is the size of what is written; 0 is one byte.
+	value int
 	// every: callers come at this pace instead, whether others were answered or not.
 	every time.Duration
 }
@@ -49,11 +52,12 @@ func (l loop) run(t *testing.T, gathers bool) (commands, entries int, latency ti
 		if !gathers {
 			r.route(1).lane.gather.without.length = 1 << 40
 		}
+		value := strings.Repeat("v", max(1, l.value))
 		var wg sync.WaitGroup
 		began, before := time.Now(), 0
 		once := func() {
 			at := time.Now()
-			r.Do(context.Background(), &Caller{}, []fsm.Command{cmd(fsm.OpSet, "k", "v")}, make([]Reply, 1))
+			r.Do(context.Background(), &Caller{}, []fsm.Command{cmd(fsm.OpSet, "k", value)}, make([]Reply, 1))
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			switch {
@@ -85,7 +89,8 @@ func (l loop) run(t *testing.T, gathers bool) (commands, entries int, latency ti
 	return commands, entries, latency / time.Duration(commands)
 }
 
-// TestGather: gathering makes fewer and larger entries where that pays, and does no harm where it does not.
+// TestGather: gathering makes fewer and larger entries where that pays, and little harm where it does not: without it
+// callers fall into step or not, by chance.
 func TestGather(t *testing.T) {
 	ms := func(f float64) time.Duration { return time.Duration(f * float64(time.Millisecond)) }
 	for _, c := range []struct {
@@ -96,6 +101,7 @@ func TestGather(t *testing.T) {
 	}{
 		{"closed loop", loop{callers: []int{50}, thinks: []time.Duration{ms(0.1)}}, 0.93, 0.6, 1.08},
 		{"slow processor", loop{callers: []int{50}, thinks: []time.Duration{ms(1)}, entry: ms(3)}, 1.1, 0.85, 0.95},
+		{"large values", loop{callers: []int{50}, thinks: []time.Duration{ms(0.1)}, value: 6 << 10}, 0.8, 0.8, 1.25},
 		{"few callers", loop{callers: []int{4}, thinks: []time.Duration{ms(0.1)}}, 0.99, 1.05, 1.05},
 		{"callers far away", loop{callers: []int{50}, thinks: []time.Duration{ms(20)}}, 0.97, 1.1, 1.1},
 		{"some slower", loop{callers: []int{25, 25}, thinks: []time.Duration{ms(0.1), ms(5)}}, 0.7, 1.2, 1.45},

@@ -94,6 +94,7 @@ func (l *lane) answeredLocked(b *batch) (odd bool) {
 // queuedLocked counts the commands that wait for their batch to be cut.
 func (l *lane) queuedLocked() (n int) {
 	for _, b := range l.queue {
+		b.compact()
 		n += b.commands()
 	}
 	return n

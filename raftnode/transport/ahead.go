@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -35,22 +34,26 @@ type aheadTable struct {
 // ahead is an append that left before raft asked for it.
 type ahead struct {
 	// req is not changed any more.
-	req  *raft.AppendEntriesRequest
-	sent time.Time
+	req *raft.AppendEntriesRequest
 	// done is closed behind the last write to resp and err.
 	done chan struct{}
 	resp raft.AppendEntriesResponse
 	err  error
 }
 
-// Ahead sends entries, which this replica as the leader of their term is about to write, to all replicas that
-// have acknowledged the entry before the first one and have nothing else under way. prevTerm is that entry's
-// term, commit the leader's commit index. raft's main loop calls it, from within StoreLogs; it does not wait
-// for an answer.
-func (t *Transport) Ahead(entries []*raft.Log, prevTerm, commit uint64) {
-	if len(entries) == 0 || t.ctx.Err() != nil || t.mux.diskOverdue() {
-		return
+// Abreast names the replicas that have acknowledged all entries up to index, the last one of a leader that is about to
+// write more in its term: those to which Ahead may send.
+func (t *Transport) Abreast(term, index uint64) []raft.ServerID {
+	if t.ctx.Err() != nil || t.mux.diskOverdue() {
+		return nil
 	}
+	return t.progress.at(term, index)
+}
+
+// Ahead sends entries, which this replica as the leader of their term is about to write, to those that are Abreast and
+// have nothing else ahead. prevTerm is the term of the entry before the first, commit the leader's commit index. raft's
+// main loop calls it, from within StoreLogs; it does not wait for an answer.
+func (t *Transport) Ahead(to []raft.ServerID, entries []*raft.Log, prevTerm, commit uint64) {
 	req := &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax},
 		Term:      entries[0].Term, PrevLogEntry: entries[0].Index - 1, PrevLogTerm: prevTerm,
@@ -62,7 +65,7 @@ func (t *Transport) Ahead(entries []*raft.Log, prevTerm, commit uint64) {
 	cutEntries(req)
 	clampCommit(req)
 	sent := false
-	for _, id := range t.progress.at(req.Term, req.PrevLogEntry) {
+	for _, id := range to {
 		a := t.ahead.begin(id, req)
 		if a == nil {
 			continue
@@ -93,7 +96,7 @@ func (t *aheadTable) begin(id raft.ServerID, req *raft.AppendEntriesRequest) *ah
 	if t.mu.m == nil {
 		t.mu.m = make(map[raft.ServerID]*ahead)
 	}
-	a := &ahead{req: req, sent: now(), done: make(chan struct{})}
+	a := &ahead{req: req, done: make(chan struct{})}
 	t.mu.m[id] = a
 	return a
 }

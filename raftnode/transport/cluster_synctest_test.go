@@ -62,37 +62,39 @@ func TestTransferReachesItsTarget(t *testing.T) {
 	})
 }
 
-func TestProgressFollowsTheAnswers(t *testing.T) {
+// W16. A leader sends ahead to those who hold all that it has, and to nobody while its disk hangs.
+func TestAbreastFollowsTheAnswers(t *testing.T) {
 	inCluster(t, false, func(t *testing.T, c *cluster) {
 		lead := c.mustLead(5 * time.Second)
-		tr := lead.ours
-		if _, ok := tr.Progress("unknown/1"); ok {
-			t.Error("progress of an unknown replica")
-		}
 		c.apply(lead, []byte("x"))
 		time.Sleep(time.Second)
-		slow := c.others(lead)[0]
+		slow, quick := c.others(lead)[0], c.others(lead)[1]
+		abreast := func(want ...raft.ServerID) {
+			t.Helper()
+			got := lead.ours.Abreast(lead.raft.CurrentTerm(), lead.raft.LastIndex())
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("abreast are %v, want %v", got, want)
+			}
+		}
+		abreast(slow.id, quick.id)
 		release := slow.logs.hang()
 		c.apply(lead, []byte("y"))
 		time.Sleep(time.Second)
-		last := lead.raft.LastIndex()
-		for _, o := range c.others(lead) {
-			p, ok := tr.Progress(o.id)
-			want := last
-			if o == slow {
-				want--
-			}
-			if !ok || p.Match != want || p.Term != lead.raft.CurrentTerm() {
-				t.Errorf("progress of %s: %+v, want match %d", o.id, p, want)
-			}
-			if silent := time.Since(p.Answered) >= time.Second; silent != (o == slow) {
-				t.Errorf("%s answered %v ago", o.id, time.Since(p.Answered))
-			}
-		}
+		abreast(quick.id)
 		release()
 		time.Sleep(time.Second)
-		if p, _ := tr.Progress(slow.id); p.Match != last || time.Since(p.Answered) > time.Second {
-			t.Errorf("progress after the disk came back: %+v", p)
+		abreast(slow.id, quick.id)
+		term, last := lead.raft.CurrentTerm(), lead.raft.LastIndex()
+		for _, other := range [][2]uint64{{term - 1, last}, {term + 1, last}, {term, last - 1}, {term, last + 1}} {
+			if got := lead.ours.Abreast(other[0], other[1]); len(got) != 0 {
+				t.Errorf("abreast in term %d at %d of %d, %d: %v", other[0], other[1], term, last, got)
+			}
+		}
+		c.others(lead)[0].ours.progress.note("n9/9", term, last, &raft.AppendEntriesResponse{Term: term + 1, Success: true})
+		if got := c.others(lead)[0].ours.Abreast(term, last); len(got) != 0 {
+			t.Errorf("an answer of a later term counts: %v", got)
 		}
 	})
 }
@@ -200,9 +202,18 @@ func TestW6NothingThatKeepsALeadershipIsSent(t *testing.T) {
 	inCluster(t, false, func(t *testing.T, c *cluster) {
 		lead := c.mustLead(5 * time.Second)
 		tr := lead.ours
+		c.apply(lead, []byte("x"))
+		time.Sleep(time.Second)
+		to := c.others(lead)[0].id
+		term, last := lead.raft.CurrentTerm(), lead.raft.LastIndex()
+		if got := tr.Abreast(term, last); len(got) != 2 {
+			t.Fatalf("abreast are %v", got)
+		}
 		lead.logs.busySince.Store(1)
 		defer lead.logs.busySince.Store(0)
-		to := c.others(lead)[0].id
+		if got := tr.Abreast(term, last); len(got) != 0 {
+			t.Errorf("entries go ahead to %v", got)
+		}
 		if err := tr.AppendEntries(to, "", &raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{}); !errors.Is(err, ErrDiskOverdue) {
 			t.Errorf("append: %v", err)
 		}

@@ -53,9 +53,7 @@ func (t *Transport) append(id raft.ServerID, args *raft.AppendEntriesRequest, re
 	}
 	cutEntries(args)
 	clampCommit(args)
-	sent := now()
 	if a := t.ahead.take(id, args); a != nil {
-		sent = a.sent
 		if err := t.await(a, args, resp); err != nil {
 			return err
 		}
@@ -66,7 +64,7 @@ func (t *Transport) append(id raft.ServerID, args *raft.AppendEntriesRequest, re
 	if args.PrevLogEntry > 0 || len(args.Entries) > 0 {
 		vouched = lastVouched(args)
 	}
-	t.progress.note(id, args.Term, vouched, sent, resp)
+	t.progress.note(id, args.Term, vouched, resp)
 	return nil
 }
 

@@ -4,7 +4,7 @@
 
 package transport
 
-// planted tells whether a bug is planted to prove that the checkers of integration/sim see it. It
+// planted tells whether a bug is planted to prove that a test of this package sees it. It
 // is always false here, so nothing of a bug is in the program; with -tags planted the environment
 // names one.
 func planted(string) bool { return false }

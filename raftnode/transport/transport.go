@@ -86,7 +86,3 @@ func (t *Transport) SetHeartbeatHandler(func(raft.RPC)) {}
 func (t *Transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
-
-// Progress returns what is known about the replica id from the answers to this leader's appends in
-// its latest term; ok is false before the first answer.
-func (t *Transport) Progress(id raft.ServerID) (p Progress, ok bool) { return t.progress.get(id) }
