@@ -40,6 +40,7 @@ const (
 	Append   Func = "append"   // RPUSH key Arg: Len is the answer
 	ReadList Func = "readlist" // LRANGE key 0 -1: List is the answer
 	Incr     Func = "incr"     // INCR: Len is the answer
+	Pop      Func = "pop"      // BLPOP: Found tells whether there was an element, Value it, Key where it was
 )
 
 // Op is one operation. Times are nanoseconds on the run's single monotonic clock.

@@ -74,6 +74,8 @@ func TestPlanted(t *testing.T) {
 		{"evict-nobody", "a leader that names no victims", underLimit(store.AllKeysLRU)},
 		{"refuse-early", "writes refused under a policy that evicts", underLimit(store.AllKeysLRU)},
 		{"exec-unwatched", "a transaction that runs although a watched key changed", nil},
+		{"effect-unguarded", "a script whose effects are applied although what it read has changed", nil},
+		{"wait-blind", "a client that is registered without a look at what is there", nil},
 		{"view-late", "a view that sees writes behind it", restarts},
 		{"restore-ttl", "a restored key that lives for ever", restarts},
 	} {

@@ -115,8 +115,8 @@ func (r *Report) settle(c *cluster, l *load) error {
 		return err
 	}
 	for key := range history.ByKey(l.rec.Ops()) {
-		if key[0] == 'e' {
-			continue // a crowd: its replicas' digests say it all
+		if key[0] == 'e' || key[0] == 'q' {
+			continue // a crowd: its replicas' digests say it all; a queue: popped below
 		}
 		f := history.Read
 		if key[0] == 'l' {
@@ -132,6 +132,9 @@ func (r *Report) settle(c *cluster, l *load) error {
 		}
 	}
 	if err := l.makeRoom(ctx); err != nil {
+		return err
+	}
+	if err := l.drainQueues(ctx); err != nil {
 		return err
 	}
 	if err := r.clocks(ctx, c); err != nil {
@@ -203,6 +206,9 @@ func (r *Report) agree(ctx context.Context, c *cluster) error {
 // judge runs the checkers.
 func (r *Report) judge() {
 	for _, a := range check.ListAppend(opsOf(r.Ops, 'l')) {
+		r.find("%v", a)
+	}
+	for _, a := range check.Queues(opsOf(r.Ops, 'q'), tagOfQueue) {
 		r.find("%v", a)
 	}
 	for _, a := range check.Registers(opsOf(r.Ops, 'r'), checkTime) {

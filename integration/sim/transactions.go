@@ -15,6 +15,15 @@ import (
 // underWatch tells whether a counter is raised by a transaction: every other time.
 func underWatch(op *history.Op) bool { return op.Arg[len(op.Arg)-1]%2 == 0 }
 
+// byScript tells whether a counter is raised by a script: every other time that no transaction does it.
+func byScript(op *history.Op) bool { return op.Arg[len(op.Arg)-1]%4 == 3 }
+
+// incrScript reads a counter and raises it, to one more only if nobody was in between. It adds for the reason below.
+const incrScript = `local n = tonumber(redis.call('GET', KEYS[1]) or '0')
+local m = redis.call('INCR', KEYS[1])
+if m ~= n + 1 then return redis.error_reply('it was ' .. n .. ', then ' .. m) end
+return m`
+
 // watchedIncr raises a counter if nobody was in between since it was read; then it is one more than was read. A
 // transaction that finds somebody was did nothing. It adds, where a client of WATCH would set what it reckoned: that
 // would mend a replica that had gone astray, and hide it.

@@ -59,6 +59,11 @@ func (l *load) run(ctx context.Context) {
 		}
 		wg.Go(func() { l.client(ctx, i, rng) })
 	}
+	if l.queues() {
+		for i := range queueClients {
+			wg.Go(func() { l.queueClient(ctx, 1<<19+i, rand.New(rand.NewPCG(l.opt.Seed, uint64(900+i)))) })
+		}
+	}
 	if l.opt.AuditGap > 0 {
 		wg.Go(func() { l.auditor(ctx, rand.New(rand.NewPCG(l.opt.Seed, 998))) })
 	}
@@ -168,7 +173,11 @@ func (l *load) execute(ctx context.Context, n *node, op *history.Op) {
 		l.watchedIncr(ctx, r, op)
 		return
 	}
-	if res, ok := send(ctx, r, op, command(r.Table(), op)); ok {
+	cmd := command(r.Table(), op)
+	if op.Func == history.Incr && byScript(op) {
+		cmd = parse(r.Table(), "EVAL", incrScript, "1", op.Key)
+	}
+	if res, ok := send(ctx, r, op, cmd); ok {
 		answer(op, &res)
 	}
 }
