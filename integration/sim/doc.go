@@ -6,5 +6,7 @@
 //
 // Invariant: everything in the bubble comes from one seed but the order in which the Go scheduler
 // runs ready goroutines. A run ends with every fault healed, every group live, every replica's
-// digest equal, and both checkers content; anything else fails the run.
+// digest equal, and all checkers content; anything else fails the run. The workloads are registers and
+// counters (by commands, transactions and scripts), lists, values with a lifetime, queues whose clients
+// block, a crowd of keys under a limit of memory, saves, and comparisons of the replicas.
 package sim
