@@ -190,7 +190,7 @@ func (l *load) wake(ctx context.Context, i int, after time.Duration, a, b string
 		defer close(done)
 		l.pop(ctx, l.c.nodes[i], &op, 2*wakeTime, "BLPOP", a, b, "0")
 	}()
-	time.Sleep(after)
+	pause(ctx, after)
 	push := l.pushOne(ctx, l.c.nodes[(i+1)%len(l.c.nodes)], 1<<20, b)
 	<-done
 	l.record(op)
