@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,7 +145,13 @@ func (l *load) popped(ctx context.Context, r *shard.Router, op *history.Op, cmd 
 	case res.IsError():
 		op.Out, op.Err = history.Fail, string(res.Str)
 	case len(res.Elems) == 2:
-		op.Out, op.Found, op.Key, op.Value = history.OK, true, string(res.Elems[0].Str), string(res.Elems[1].Str)
+		key := res.Elems[0].Str
+		if !slices.ContainsFunc(cmd.Args[:len(cmd.Args)-1], func(asked []byte) bool { return string(asked) == string(key) }) {
+			l.c.fatal(fmt.Errorf("sim: a pop from %s was given something from %q", op.Key, key))
+			op.Out, op.Err = history.Unknown, "another command's reply"
+			return true
+		}
+		op.Out, op.Found, op.Key, op.Value = history.OK, true, string(key), string(res.Elems[1].Str)
 	default:
 		return false
 	}
