@@ -383,12 +383,15 @@ func (m *model) bitField(words []string) Result {
 		}
 	}
 	elems := []Result{}
+	wrote := digits != before
 	for _, s := range steps {
+		held := digits
 		var res Result
-		digits, res = s.work(digits)
+		digits, res = s.work(held)
+		wrote = wrote || digits != held // also when a later step puts it back
 		elems = append(elems, res)
 	}
-	if digits != before {
+	if wrote {
 		if k == nil {
 			k = m.make(words[1], "string")
 		}

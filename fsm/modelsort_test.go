@@ -205,6 +205,9 @@ func (m *model) sortKey(words []string) Result {
 		}
 	}
 	if !o.has["STORE"] {
+		if o.keepsItsOwns && k != nil && k.kind == "set" && k.inAnyOrder(m.chosen, len(out), len(o.gets)) {
+			return m.chosen
+		}
 		return Array(out)
 	}
 	m.take(o.to)
@@ -217,6 +220,23 @@ func (m *model) sortKey(words []string) Result {
 		to.version = m.next()
 	}
 	return Int(int64(len(out)))
+}
+
+// inAnyOrder tells whether a reply has n of a set's members, each once, in the order that the set has them; when others
+// are got for them, that it is as long as that.
+func (k *modelKey) inAnyOrder(reply Result, n, gets int) bool {
+	if len(reply.Elems) != n || gets > 0 {
+		return len(reply.Elems) == n
+	}
+	seen := map[string]bool{}
+	for _, e := range reply.Elems {
+		_, member := k.set[string(e.Str)]
+		if !member || seen[string(e.Str)] {
+			return false
+		}
+		seen[string(e.Str)] = true
+	}
+	return true
 }
 
 // ambiguous tells whether Redis has no certain order for a SORT: a set's own, texts that are equal, or equal up to a
