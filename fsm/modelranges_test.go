@@ -321,18 +321,14 @@ func (c *modelCombination) score(member string) (v float64, in int) {
 			continue
 		}
 		s *= c.weights[i]
-		switch in++; {
-		case in == 1:
-			v = number(s)
+		if in++; in == 1 || strings.HasPrefix(c.name, "ZUNION") {
+			s = number(s)
+		}
+		switch {
+		case in == 1, c.aggregate == "MIN" && s < v, c.aggregate == "MAX" && s > v:
+			v = s
 		case c.aggregate == "SUM":
 			v = number(v + s)
-		default:
-			if strings.HasPrefix(c.name, "ZUNION") {
-				s = number(s)
-			}
-			if c.aggregate == "MIN" && s < v || c.aggregate == "MAX" && s > v {
-				v = s
-			}
 		}
 	}
 	return v, in

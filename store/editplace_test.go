@@ -34,22 +34,14 @@ func TestEditInPlace(t *testing.T) {
 		},
 		"hash": func(s *Store, rng *rand.Rand, key []byte, version uint64) (n int) {
 			s.EditHash(SlotOf(key), key, version, func(h *collections.HashEdit) {
-				if field := fmt.Appendf(nil, "%d", rng.IntN(300)); rng.IntN(3) == 0 {
-					h.Delete(field)
-				} else {
-					h.Set(field, field[:rng.IntN(len(field))])
-				}
+				dropOrPut(rng, func(f []byte) { h.Delete(f) }, func(f []byte) { h.Set(f, f[:rng.IntN(len(f))]) })
 				n = h.Len()
 			})
 			return n
 		},
 		"set": func(s *Store, rng *rand.Rand, key []byte, version uint64) (n int) {
 			s.EditSet(SlotOf(key), key, version, func(m *collections.SetEdit) {
-				if member := fmt.Appendf(nil, "%d", rng.IntN(300)); rng.IntN(3) == 0 {
-					m.Remove(member)
-				} else {
-					m.Add(member)
-				}
+				dropOrPut(rng, func(x []byte) { m.Remove(x) }, func(x []byte) { m.Add(x) })
 				n = m.Len()
 			})
 			return n
@@ -71,6 +63,15 @@ func TestEditInPlace(t *testing.T) {
 	}
 	for kind, edit := range kinds {
 		t.Run(kind, func(t *testing.T) { editsInPlace(t, edit) })
+	}
+}
+
+// dropOrPut hands one of 300 members to drop, or twice as often to put.
+func dropOrPut(rng *rand.Rand, drop, put func(member []byte)) {
+	if member := fmt.Appendf(nil, "%d", rng.IntN(300)); rng.IntN(3) == 0 {
+		drop(member)
+	} else {
+		put(member)
 	}
 }
 
