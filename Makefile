@@ -2,7 +2,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
-.PHONY: help check fmt vet lint rules tidy test race heavy sim planted powercuts import kills saturate clients snapbench pressure bench-etcd bench-redis bench-logs build
+.PHONY: help check fmt vet lint rules tidy test race heavy explore sim planted powercuts import kills saturate clients snapbench pressure bench-etcd bench-redis bench-logs build
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -33,6 +33,10 @@ test: ## what the README says
 
 race: ## the same with the race detector
 	$(GO) test -race ./...
+
+CHECKS ?= 1000
+explore: ## random cases that were not drawn before, CHECKS of each kind
+	$(GO) test ./fsm ./store ./store/arena ./store/collections ./shard ./raftnode/logstore ./internal/host -count=1 -timeout 4h -rapid.seed=0 -rapid.checks=$(CHECKS)
 
 N ?= 200
 SEED ?= 1
