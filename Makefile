@@ -36,7 +36,8 @@ race: ## the same with the race detector
 
 CHECKS ?= 1000
 explore: ## random cases that were not drawn before, CHECKS of each kind
-	$(GO) test ./fsm ./store ./store/arena ./store/collections ./shard ./raftnode/logstore ./internal/host -count=1 -timeout 4h -rapid.seed=0 -rapid.checks=$(CHECKS)
+	$(GO) test ./fsm ./store ./store/arena ./store/collections ./internal/host -count=1 -timeout 4h -rapid.seed=0 -rapid.checks=$(CHECKS)
+	$(GO) test -race ./shard ./raftnode/logstore -count=1 -timeout 4h -rapid.seed=0 -rapid.checks=$(CHECKS)
 
 N ?= 200
 SEED ?= 1

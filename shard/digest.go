@@ -26,6 +26,8 @@ const (
 	maxMarks = maxDigestRuns + 2
 	// digestWait bounds the wait for the marked entry of every local group.
 	digestWait = 10 * time.Second
+	// digestLife bounds a comparison whose asker does not end it: the longest that one who does takes, and more.
+	digestLife = 6 * digestWait
 )
 
 // groupMachine is a data group's machine that can take its own digest at marked entries, so that all
@@ -116,6 +118,12 @@ type digestRuns struct {
 type digestRun struct {
 	waiters map[uint32]digestWaiter
 	taken   map[uint32]fsm.Digest
+}
+
+func (r *digestRun) disarm() {
+	for _, w := range r.waiters {
+		w.disarm()
+	}
 }
 
 // digestWaiter is where a replica's machine puts its digests.
@@ -302,22 +310,26 @@ func (n *Node) collectDigests(ctx context.Context, run digestRun, floors map[uin
 	return out
 }
 
-// add begins a run; the oldest makes room.
+// add begins a run, once; the oldest makes room.
 func (d *digestRuns) add(id uint64, w map[uint32]digestWaiter) {
+	run := &digestRun{waiters: w, taken: make(map[uint32]fsm.Digest)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.mu.byID == nil {
 		d.mu.byID = make(map[uint64]*digestRun)
 	}
+	if d.mu.byID[id] != nil {
+		run.disarm()
+		return
+	}
 	if len(d.mu.order) == maxDigestRuns {
-		for _, old := range d.mu.byID[d.mu.order[0]].waiters {
-			old.disarm()
-		}
+		d.mu.byID[d.mu.order[0]].disarm()
 		delete(d.mu.byID, d.mu.order[0])
 		d.mu.order = slices.Delete(d.mu.order, 0, 1)
 	}
 	d.mu.order = append(d.mu.order, id)
-	d.mu.byID[id] = &digestRun{waiters: w, taken: make(map[uint32]fsm.Digest)}
+	d.mu.byID[id] = run
+	time.AfterFunc(digestLife, run.disarm)
 }
 
 // get returns a run, the zero value when it made room for others. Its waiters are its own.

@@ -32,7 +32,7 @@ type gather struct {
 	on                 bool
 	gathering, without spell
 	// batches were answered in the present spell in a row under load, and after the first ones commands in the time
-	// took.
+	// took, gaps left out. A spell of nothing but gaps has no rate, and does not go on.
 	batches, commands int
 	took              time.Duration
 	// last is when the last batch under load was answered; zero when there was less since.
@@ -60,8 +60,9 @@ func (g *gather) answered(n, queued int, now time.Time) {
 		return
 	}
 	g.last = now
-	if d := now.Sub(last); !last.IsZero() && d < gatherGap {
-		if g.batches++; g.batches > gatherSettle {
+	if !last.IsZero() {
+		g.batches++
+		if d := now.Sub(last); g.batches > gatherSettle && d < gatherGap {
 			g.commands, g.took = g.commands+n, g.took+d
 		}
 	}

@@ -32,6 +32,7 @@ func TestGatherGoesByWhatItBrings(t *testing.T) {
 		{"a little slower", 1040 * time.Microsecond, true},
 		{"slower", 1070 * time.Microsecond, false},
 		{"far slower", 3 * time.Millisecond, false},
+		{"too slow to be measured", gatherGap, false},
 	} {
 		var g gather
 		if n := g.spellOf(50, time.Millisecond, &now); n < gatherSpell || n > gatherSpell+2 || !g.on {

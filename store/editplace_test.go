@@ -83,7 +83,7 @@ func editsInPlace(t *testing.T, edit func(s *Store, rng *rand.Rand, key []byte, 
 		t.Fatal(err)
 	}
 	var v *View
-	var then [16]byte
+	var then content
 	inPlace := 0
 	rng := rand.New(rand.NewPCG(3, 5))
 	key := keys[0]
@@ -96,11 +96,7 @@ func editsInPlace(t *testing.T, edit func(s *Store, rng *rand.Rand, key []byte, 
 			checkView(t, v, slot, then)
 			v = nil
 		case v == nil && rng.IntN(50) == 0:
-			var err error
-			if v, err = a.View(); err != nil {
-				t.Fatal(err)
-			}
-			then = a.Digest(slot)
+			v, then = mustView(t, a), contentOf(a, slot)
 		case rng.IntN(50) == 0:
 			for _, s := range []*Store{a, b} {
 				s.SetString(slot, []byte("{h}3"), nil, Meta{Version: uint64(i + 1)})
@@ -120,16 +116,35 @@ func editsInPlace(t *testing.T, edit func(s *Store, rng *rand.Rand, key []byte, 
 			t.Fatalf("step %d: %d and %d items, %+v and %+v, digests equal: %t", i, x, y, a.Stats(slot), b.Stats(slot), a.Digest(slot) == b.Digest(slot))
 		}
 	}
-	if v != nil {
-		checkView(t, v, slot, then)
+	if v == nil {
+		v, then = mustView(t, a), contentOf(a, slot)
 	}
+	checkView(t, v, slot, then)
 	if inPlace < 1000 {
 		t.Errorf("only %d edits found a large value that could be changed in place", inPlace)
 	}
 }
 
-// checkView tells whether a view has what the slot had when it was made, and closes it.
-func checkView(t *testing.T, v *View, slot uint16, then [16]byte) {
+// content is what a slot has and counts.
+type content struct {
+	digest [16]byte
+	count  Stats
+}
+
+func contentOf(s *Store, slot uint16) content { return content{s.Digest(slot), s.Stats(slot)} }
+
+func mustView(t *testing.T, s *Store) *View {
+	t.Helper()
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// checkView tells whether a view has what the slot had when it was made, and closes it. What is loaded from it is
+// counted as a whole: the slot's count followed each change.
+func checkView(t *testing.T, v *View, slot uint16, then content) {
 	t.Helper()
 	defer v.Close()
 	var all []byte
@@ -142,7 +157,7 @@ func checkView(t *testing.T, v *View, slot uint16, then [16]byte) {
 			t.Fatal(err)
 		}
 	}
-	if c.Digest(slot) != then {
-		t.Fatal("a view shows what was changed after it was made")
+	if now := contentOf(c, slot); now != then {
+		t.Fatalf("a view shows %+v, and had %+v when it was made", now, then)
 	}
 }

@@ -34,7 +34,11 @@ func TestQueues(t *testing.T) {
 		{"two gone", []history.Op{push("a", 1, 2, ok), push("b", 1, 2, ok), pop("", 3, 4, unknown)}, "lost"},
 		{"out of order", []history.Op{push("a", 1, 2, ok), push("b", 3, 4, ok), pop("b", 5, 6, ok), pop("a", 7, 8, ok)}, "order"},
 	} {
-		found := Queues(c.ops, func(key string) string { return key[:2] })
+		tagOf := func(key string) string { return key[:2] }
+		if found := Queues(c.ops, tagOf, false); c.want == "lost" && len(found) > 0 {
+			t.Errorf("%s, and nobody popped to the end: %v", c.name, found)
+		}
+		found := Queues(c.ops, tagOf, true)
 		if c.want == "" && len(found) > 0 || c.want != "" && (len(found) != 1 || found[0].Kind != c.want || found[0].Key != "q0") {
 			t.Errorf("%s: %v, want %q", c.name, found, c.want)
 		}

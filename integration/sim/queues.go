@@ -53,7 +53,7 @@ func (l *load) queueClient(ctx context.Context, id int, rng *rand.Rand) {
 		} else {
 			op := history.Op{Client: id, Key: a, Func: history.Pop, Node: n.name, Call: l.rec.Now()}
 			l.pop(ctx, n, &op, time.Duration(rng.IntN(1500))*time.Millisecond, "BLPOP", a, b, "0")
-			l.record(op)
+			l.rec.Record(op)
 		}
 	}
 }
@@ -64,17 +64,8 @@ func (l *load) pushOne(ctx context.Context, n *node, client int, key string) his
 	op := history.Op{Client: client, Key: key, Func: history.Append, Arg: "v" + strconv.Itoa(l.nextVal)}
 	l.mu.Unlock()
 	l.execute(ctx, n, &op)
-	l.record(op)
-	return op
-}
-
-func (l *load) record(op history.Op) {
 	l.rec.Record(op)
-	if op.Out == history.OK {
-		l.mu.Lock()
-		l.ok++
-		l.mu.Unlock()
-	}
+	return op
 }
 
 // pop runs a blocking command as an edge does, and gives up after a time. What it was given, or that it was given
@@ -170,7 +161,7 @@ func (l *load) drainQueues(ctx context.Context) error {
 		for {
 			op := history.Op{Client: 1 << 20, Key: a, Func: history.Pop, Call: l.rec.Now()}
 			l.pop(ctx, l.c.nodes[0], &op, 0, "BLPOP", a, b, "0")
-			l.record(op)
+			l.rec.Record(op)
 			if op.Out != history.OK {
 				return fmt.Errorf("sim: %s is not popped empty: %s", a, op.Err)
 			}
@@ -200,7 +191,7 @@ func (l *load) wake(ctx context.Context, i int, after time.Duration, a, b string
 	pause(ctx, after)
 	push := l.pushOne(ctx, l.c.nodes[(i+1)%len(l.c.nodes)], 1<<20, b)
 	<-done
-	l.record(op)
+	l.rec.Record(op)
 	switch took := time.Since(began); {
 	case push.Out != history.OK:
 		return fmt.Errorf("sim: %s is not pushed to: %s", b, push.Err)

@@ -41,6 +41,8 @@ type Report struct {
 	// Crowd is what the workload under a memory limit did.
 	Crowd    crowdCount
 	Findings []string
+	// drained: the queues were popped empty after all else.
+	drained bool
 }
 
 // Failed tells whether anything was found.
@@ -137,6 +139,7 @@ func (r *Report) settle(c *cluster, l *load) error {
 	if err := l.drainQueues(ctx); err != nil {
 		return err
 	}
+	r.drained = true
 	if err := r.clocks(ctx, c); err != nil {
 		return err
 	}
@@ -208,7 +211,7 @@ func (r *Report) judge() {
 	for _, a := range check.ListAppend(opsOf(r.Ops, 'l')) {
 		r.find("%v", a)
 	}
-	for _, a := range check.Queues(opsOf(r.Ops, 'q'), tagOfQueue) {
+	for _, a := range check.Queues(opsOf(r.Ops, 'q'), tagOfQueue, r.drained) {
 		r.find("%v", a)
 	}
 	for _, a := range check.Registers(opsOf(r.Ops, 'r'), checkTime) {
@@ -222,7 +225,7 @@ func (r *Report) judge() {
 	}
 	ok := 0
 	for i := range r.Ops {
-		if r.Ops[i].Out == history.OK {
+		if op := &r.Ops[i]; op.Out == history.OK && (op.Func != history.Pop || op.Found) {
 			ok++
 		}
 	}

@@ -33,7 +33,6 @@ type load struct {
 	mu      sync.Mutex
 	keys    map[string]*liveKey // by slot of the workload: "r0", "l3" …
 	nextVal int
-	ok      int
 	saves   int
 	audits  int
 	crowded crowdCount
@@ -144,16 +143,14 @@ func (l *load) key(kind string, rng *rand.Rand) string {
 
 func (l *load) done(op *history.Op) {
 	l.rec.Record(*op)
+	if op.Out != history.Unknown {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch op.Out {
-	case history.OK:
-		l.ok++
-	case history.Unknown:
-		for at, k := range l.keys {
-			if fmt.Sprintf("%s.%d", at, k.gen) == op.Key {
-				k.unknown++
-			}
+	for at, k := range l.keys {
+		if fmt.Sprintf("%s.%d", at, k.gen) == op.Key {
+			k.unknown++
 		}
 	}
 }
