@@ -23,6 +23,8 @@ type GroupStatus struct {
 	Leader  Hint
 	// Leading: this replica leads and has applied an entry of its term.
 	Leading bool
+	// Running: raft has started. What raft knows is zero before.
+	Running bool
 	Term    uint64
 	// Applied is the last index applied here; Commit and LastLog as this replica knows them.
 	Applied, Commit, LastLog uint64
@@ -72,6 +74,7 @@ func (g *Group) Status() GroupStatus {
 	if in == nil {
 		return s
 	}
+	s.Running = true
 	s.Term, s.Commit, s.LastLog = in.raft.CurrentTerm(), in.raft.CommitIndex(), in.raft.LastIndex()
 	for _, server := range in.servers() {
 		r := g.replicaStatus(server, s.LastLog)

@@ -104,12 +104,10 @@ func joinReports(v *View, self string, reports []nodeReport) Status {
 		ID: v.ClusterID, Initialised: true, Health: HealthOK, Epoch: v.Epoch, Version: v.ClusterVersion,
 		Replicas: v.Settings.Replicas, Self: self,
 	}, Warnings: []Warning{}}
-	alive := make(map[string]bool, len(reports))
 	for i, node := range v.Nodes {
-		alive[node.ID] = reports[i].err == nil
 		row := NodeStatus{
 			ID: node.ID, Name: node.Name, Addrs: node.Addrs, Zone: node.Zone, Leaving: node.Leaving,
-			Alive: alive[node.ID], Version: reports[i].Version, Replicas: v.replicasOf(node.ID, true),
+			Alive: reports[i].err == nil, Version: reports[i].Version, Replicas: v.replicasOf(node.ID, true),
 		}
 		if reports[i].err != nil {
 			row.Error = reports[i].err.Error()
@@ -120,7 +118,7 @@ func joinReports(v *View, self string, reports []nodeReport) Status {
 	tolerates := len(v.Nodes)
 	for i := range v.Groups {
 		g := &v.Groups[i]
-		row, spare := joinGroup(g, reports, alive)
+		row, spare := joinGroup(g, reports)
 		row.Slots = slots[g.ID]
 		tolerates = min(tolerates, spare)
 		s.Groups = append(s.Groups, row)
@@ -141,8 +139,10 @@ func joinReports(v *View, self string, reports []nodeReport) Status {
 
 // joinGroup makes a group's row from its leader's report, or without one from the View and the most
 // advanced replica. spare is how many more of its voters may fail; negative when it has no majority
-// or no leader now.
-func joinGroup(g *GroupInfo, reports []nodeReport, alive map[string]bool) (row GroupStatus, spare int) {
+// or no leader now. A replica is alive when its node says so itself: what the leader knows may be of a process that
+// died, and a node answers before its replicas have started.
+func joinGroup(g *GroupInfo, reports []nodeReport) (row GroupStatus, spare int) {
+	alive := make(map[string]bool)
 	row.ID, row.Voters, row.Learners = g.ID, []ReplicaStatus{}, []ReplicaStatus{}
 	var lead, best *groupReport
 	for i := range reports {
@@ -151,6 +151,7 @@ func joinGroup(g *GroupInfo, reports []nodeReport, alive map[string]bool) (row G
 			if r.Raft.Group != g.ID {
 				continue
 			}
+			alive[reports[i].Node] = r.Raft.Running
 			if r.Raft.Leading && (lead == nil || r.Raft.Term > lead.Raft.Term) {
 				lead, row.Leader = r, reports[i].Node
 			}
@@ -239,29 +240,7 @@ func (s *Status) judge(v *View) {
 		}
 	}
 	for i := range s.Groups {
-		g := &s.Groups[i]
-		want := oddBelow(min(v.Settings.Replicas, stay))
-		if g.ID == controlGroup {
-			want = controlVotes(stay)
-		}
-		working := 0
-		for _, r := range g.Voters {
-			working += rank(r.Alive)
-		}
-		switch {
-		case g.Leader != "" && working < majority(len(g.Voters)):
-			warn(HealthUnavailable, "start the nodes that hold it", "group %d has %d of %d voters up, which is no majority", g.ID, working, len(g.Voters))
-		case g.Leader == "":
-			warn(HealthUnavailable, "start the nodes that hold it", "group %d has no leader", g.ID)
-		case len(g.Voters) < want:
-			warn(HealthDegraded, "", "group %d has %d of %d voters; the others are catching up", g.ID, len(g.Voters), want)
-		}
-		if g.Importing && v.restoring() == nil {
-			warn(HealthUnavailable, "wait a moment", "group %d has not opened its keys yet, after a restore that ended", g.ID)
-		}
-		if g.LowDisk {
-			warn(HealthDegraded, "free disk space on the nodes that hold it", "group %d refuses growing writes: disk space is low", g.ID)
-		}
+		s.judgeGroup(v, &s.Groups[i], stay, warn)
 	}
 	if h := v.restoring(); h != nil {
 		warn(HealthUnavailable, "wait; or, if that node is gone: kvorum snapshot restore --cancel",
@@ -276,5 +255,34 @@ func (s *Status) judge(v *View) {
 			Text: fmt.Sprintf("%d nodes cannot hold the %d voting replicas asked for: fewer failures are survived", stay, v.Settings.Replicas),
 			Mend: mend,
 		})
+	}
+}
+
+// judgeGroup is judge for one group of a cluster in which stay nodes are to stay.
+func (s *Status) judgeGroup(v *View, g *GroupStatus, stay int, warn func(health Health, mend, format string, args ...any)) {
+	want := oddBelow(min(v.Settings.Replicas, stay))
+	if g.ID == controlGroup {
+		want = controlVotes(stay)
+	}
+	working, starting := 0, 0
+	for _, r := range g.Voters {
+		working += rank(r.Alive)
+		starting += rank(!r.Alive && slices.ContainsFunc(s.Nodes, func(n NodeStatus) bool { return n.ID == r.Node && n.Alive }))
+	}
+	switch {
+	case g.Leader != "" && working < majority(len(g.Voters)):
+		warn(HealthUnavailable, "start the nodes that hold it", "group %d has %d of %d voters up, which is no majority", g.ID, working, len(g.Voters))
+	case g.Leader == "":
+		warn(HealthUnavailable, "start the nodes that hold it", "group %d has no leader", g.ID)
+	case len(g.Voters) < want:
+		warn(HealthDegraded, "", "group %d has %d of %d voters; the others are catching up", g.ID, len(g.Voters), want)
+	case starting > 0:
+		warn(HealthDegraded, "wait a moment", "group %d has %d of %d voters up; %d on nodes that answer do not take part yet", g.ID, working, len(g.Voters), starting)
+	}
+	if g.Importing && v.restoring() == nil {
+		warn(HealthUnavailable, "wait a moment", "group %d has not opened its keys yet, after a restore that ended", g.ID)
+	}
+	if g.LowDisk {
+		warn(HealthDegraded, "free disk space on the nodes that hold it", "group %d refuses growing writes: disk space is low", g.ID)
 	}
 }

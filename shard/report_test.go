@@ -26,7 +26,7 @@ func reportsOf(v *View, down ...string) []nodeReport {
 			if _, holds := g.replicaOn(node.ID); !holds {
 				continue
 			}
-			st := raftnode.GroupStatus{Group: g.ID, Term: 3, Applied: 10, LastLog: 10, Leading: node.ID == "n1"}
+			st := raftnode.GroupStatus{Group: g.ID, Running: true, Term: 3, Applied: 10, LastLog: 10, Leading: node.ID == "n1"}
 			for _, r := range g.Replicas {
 				row := raftnode.ReplicaStatus{Node: r.Node, Replica: r.Number, Known: true, Contact: time.Millisecond, Lag: r.Number}
 				if r.Role == RoleVoter {
@@ -87,6 +87,24 @@ func TestJoinReports(t *testing.T) {
 	}
 	if g := s.Groups[1]; g.Slots != SlotCount/2 || g.Leader != "n1" || g.Lag != 3 || len(g.Voters) != 3 {
 		t.Errorf("a group's row: %+v", g)
+	}
+}
+
+// A node that was started again answers before its replicas run, and the leader may not know yet that they are gone: they
+// are not there, whatever it says.
+func TestJoinReportsStarting(t *testing.T) {
+	v := threeNodes(t)
+	reports := reportsOf(v)
+	reports[2].Groups[2].Raft.Running = false
+	s := joinReports(v, "n1", reports)
+	if s.Cluster.Health != HealthDegraded || s.Cluster.Tolerates != 0 || len(s.Warnings) != 1 || !s.Nodes[2].Alive || s.Groups[2].Voters[2].Alive {
+		t.Errorf("one has not started: %+v, %+v", s.Cluster, s.Warnings)
+	}
+	reports[2].Groups = nil
+	reports[1].Groups = reports[1].Groups[:2]
+	s = joinReports(v, "n1", reports)
+	if s.Cluster.Health != HealthUnavailable || s.Cluster.Tolerates != -1 || len(s.Warnings) != len(s.Groups) {
+		t.Errorf("two have not opened one: %+v, %+v", s.Cluster, s.Warnings)
 	}
 }
 
