@@ -38,6 +38,7 @@ CHECKS ?= 1000
 explore: ## random cases that were not drawn before, CHECKS of each kind
 	$(GO) test ./fsm ./store ./store/arena ./store/collections ./internal/host -count=1 -timeout 4h -rapid.seed=0 -rapid.checks=$(CHECKS)
 	$(GO) test -race ./shard ./raftnode/logstore -count=1 -timeout 4h -rapid.seed=0 -rapid.checks=$(CHECKS)
+	$(GO) test ./integration -count=1 -timeout 4h -run TestRESPAgainstRedis -wire-seed=0 -wire-rounds=$(CHECKS)
 
 N ?= 200
 SEED ?= 1

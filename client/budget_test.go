@@ -20,8 +20,6 @@ func TestBudgets(t *testing.T) {
 	bare := cl.dial(client.WithoutTokens(), client.WithExclusiveConns(1))
 	defer bare.Close()
 	ctx := context.Background()
-	short, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	for _, tt := range []struct {
 		name string
 		call func() error
@@ -32,7 +30,11 @@ func TestBudgets(t *testing.T) {
 		{"write over slots", func() error { _, err := c.Del(ctx, "a", "b"); return err }, 9728 * time.Millisecond},
 		{"write without token", func() error { return bare.Set(ctx, "k", nil) }, 9728 * time.Millisecond},
 		{"pipeline", func() error { return c.Pipeline().Do(ctx, client.Get("k")).Err(ctx) }, 9728 * time.Millisecond},
-		{"short context", func() error { return bare.Set(short, "k", nil) }, 960 * time.Millisecond},
+		{"short context", func() error {
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			return bare.Set(short, "k", nil)
+		}, 960 * time.Millisecond},
 	} {
 		if err := tt.call(); err != nil {
 			t.Errorf("%s: %v", tt.name, err)

@@ -4,11 +4,11 @@ package integration
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -16,12 +16,15 @@ import (
 	"github.com/kvorum/kvorum/shard"
 )
 
+// bases counts what freeBase has looked at: no two tests are given the same one.
+var bases atomic.Uint32
+
 // freeBase is a port of this machine that is free now with the next few behind it. It lies below the
 // ports that systems give to outgoing connections.
 func freeBase(t *testing.T, count int) int {
 	t.Helper()
 	for range 100 {
-		base := 20000 + 100*rand.IntN(100)
+		base := 20000 + 100*int(bases.Add(1)%100)
 		free := true
 		for i := range count {
 			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+i))
@@ -105,7 +108,10 @@ func TestBadInputJoin(t *testing.T) {
 	wantCLI(t, 0, "has joined", "join", dead, first.http, "--addr", waiting.http)
 	eventually(t, "the new member in status", func() bool { return proc2(waiting) && proc2(first) })
 	waiting.wantValue("before", "the join")
-	waiting.put("after", "the join")
+	eventually(t, "a write through the new member", func() bool { // which has little time for each
+		code, _ := httpDo(t, "PUT", "http://"+waiting.http+"/v1/kv/after", "the join")
+		return code == http.StatusNoContent
+	})
 
 	clusterID := waiting.status().Cluster.ID
 	for _, member := range []string{first.peer, first.http, dead, other.peer} {

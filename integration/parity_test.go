@@ -25,6 +25,9 @@ type v1 struct {
 	conn net.Conn
 }
 
+// v1Patience bounds each step of a v1.
+const v1Patience = 30 * time.Second
+
 func dialV1(t *testing.T, addr string) *v1 {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
@@ -32,10 +35,15 @@ func dialV1(t *testing.T, addr string) *v1 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	return &v1{t, conn}
+}
+
+// await bounds what is read and written next.
+func (c *v1) await(d time.Duration) {
+	c.t.Helper()
+	if err := c.conn.SetDeadline(time.Now().Add(d)); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // v1Request builds ver | cmd | argc | argc × (len | bytes).
@@ -49,6 +57,7 @@ func v1Request(cmd byte, args ...[]byte) []byte {
 
 func (c *v1) send(frames ...[]byte) {
 	c.t.Helper()
+	c.await(v1Patience)
 	if _, err := c.conn.Write(bytes.Join(frames, nil)); err != nil {
 		c.t.Fatal(err)
 	}
@@ -57,6 +66,7 @@ func (c *v1) send(frames ...[]byte) {
 // reply reads ver | ok or error | len | body.
 func (c *v1) reply() (ok bool, body string) {
 	c.t.Helper()
+	c.await(v1Patience)
 	head := make([]byte, 6)
 	if _, err := io.ReadFull(c.conn, head); err != nil {
 		c.t.Fatal(err)
@@ -139,9 +149,9 @@ func TestParity_RC2(t *testing.T) {
 	conn.want(false, "command needs more arguments", 0x02, make([]byte, 8), []byte("k"))
 	conn.want(false, "failed to find a handler of command", 0x7f)
 	conn.set("counted", "12345", 0)
-	conn.set("brief", "gone soon", 1)
+	conn.set("brief", "gone soon", 5)
 	conn.want(true, "gone soon", 0x01, []byte("brief"))
-	eventually(t, "the TTL of one second", func() bool {
+	eventually(t, "the TTL of five seconds", func() bool {
 		ok, body := conn.do(0x01, []byte("brief"))
 		return !ok && body == "not found"
 	})
@@ -330,7 +340,7 @@ func TestParity_RC7(t *testing.T) {
 	conn := dialV1(t, c.Nodes()[0].Native())
 	conn.set("stays", "v", 0)
 	for i := range 500 { // on a busy machine the first are gone before the last are there
-		conn.set(fmt.Sprintf("rc7-%d", i), "v", 2)
+		conn.set(fmt.Sprintf("rc7-%d", i), "v", 5)
 	}
 	waitStatus(t, c, "keys to be counted", func(s *shard.Status) bool { return totalKeys(s) > 1 })
 	waitStatus(t, c, "the expired keys to go", func(s *shard.Status) bool { return totalKeys(s) == 1 })

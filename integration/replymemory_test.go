@@ -47,9 +47,6 @@ func TestReplyMemory(t *testing.T) {
 	nodes := c.Nodes()
 	value := bytes.Repeat([]byte("v"), size)
 	first := dialV1(t, nodes[0].Native())
-	if err := first.conn.SetDeadline(time.Now().Add(45 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	for i := range 4 {
 		first.set(fmt.Sprint("k", i), string(value), 0)
 	}
@@ -59,9 +56,7 @@ func TestReplyMemory(t *testing.T) {
 		var wg sync.WaitGroup
 		for range conns {
 			v := dialV1(t, n.Native())
-			if err := v.conn.SetDeadline(time.Now().Add(45 * time.Second)); err != nil {
-				t.Fatal(err)
-			}
+			v.await(5 * time.Minute)
 			wg.Go(func() {
 				var frames []byte
 				for i := range pipeline {

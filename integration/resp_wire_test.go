@@ -21,7 +21,10 @@ import (
 	"time"
 )
 
-var wireRounds = flag.Int("wire-rounds", 15, "rounds of TestRESPAgainstRedis in either protocol")
+var (
+	wireRounds = flag.Int("wire-rounds", 15, "rounds of TestRESPAgainstRedis in either protocol")
+	wireSeed   = flag.Uint64("wire-seed", 1, "what its commands are drawn from; 0 for something new")
+)
 
 const (
 	// wireCommands are played in a round, drawn from a corpus of commands.
@@ -236,7 +239,10 @@ func timed(words []string, n int, now time.Time) []string {
 func TestRESPAgainstRedis(t *testing.T) {
 	socket, corpus := redisOnSocket(t), readCorpus(t)
 	c := startCluster(t, 3, "--groups", "1")
-	seed := rand.Uint64()
+	seed := *wireSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
 	for _, proto := range []string{"2", "3"} {
 		t.Run("RESP"+proto, func(t *testing.T) {
 			dice := rand.New(rand.NewPCG(seed, 0))

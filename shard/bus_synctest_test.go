@@ -224,6 +224,7 @@ func TestBusMembers(t *testing.T) {
 		w.expect(0, "a", 1, 0)
 		w.members("n0", "n1", "n2")
 		w.expect(0, "b", 2, 0)
+		synctest.Wait() // nothing is on its way to n1 any more
 		w.members("n0", "n2")
 		w.expect(0, "c", 1, 0)
 		if peers := w.nodes[0].router.bus.mu.peers; len(peers) != 1 || peers["n2"] == nil {

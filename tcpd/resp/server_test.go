@@ -46,6 +46,7 @@ func TestServerCommands(t *testing.T) {
 		{"latency reset foo", ":0\r\n"},
 		{"slowlog get a", "-ERR count should be greater than or equal to -1\r\n"},
 		{"slowlog get -2", "-ERR count should be greater than or equal to -1\r\n"},
+		{"slowlog reset", "+OK\r\n"},
 		{"slowlog get -1", "*0\r\n"},
 		{"slowlog foo", "-ERR unknown subcommand 'foo'. Try SLOWLOG HELP.\r\n"},
 		{"debug", "-ERR wrong number of arguments for 'debug' command\r\n"},
