@@ -235,7 +235,7 @@ func inVirtualTime(path string) bool {
 	return strings.HasSuffix(path, "_synctest_test.go")
 }
 
-// sleeps finds the uses of time.Sleep, and of time.After as another name for it.
+// sleeps finds the uses of Sleep of package time, and of After as another name for it.
 func sleeps(file *ast.File) []token.Pos {
 	clock := ""
 	for _, imp := range file.Imports {

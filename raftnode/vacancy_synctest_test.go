@@ -162,14 +162,18 @@ func (b *bench) outages(nodes []*testNode, count int, strike func(heir *testNode
 	return out
 }
 
-// wantShort checks that outages last no longer than most, but for one that may be left to raft's timers: an entry of the
-// dead leader that a voter is given behind its last word about its log makes it refuse those who stand before it.
+// wantShort checks that outages last no longer than most, but for one that may be left to raft's timers, as one run in some
+// hundred has it. Its cause was not traced; an entry of the dead leader that a voter is given behind its last word about
+// its log would make it refuse those who stand before it.
 func (b *bench) wantShort(outages []time.Duration, most time.Duration) {
 	b.t.Helper()
 	long := 0
-	for _, d := range outages {
+	for i, d := range outages {
 		if d > most {
 			long++
+		}
+		if d > 3*DefaultHeartbeat {
+			b.t.Errorf("kill %d: without a leader for %v: raft's timers take less", i, d)
 		}
 	}
 	if long > 1 {
