@@ -34,13 +34,13 @@ func verifyFields(name string) func([][]byte, *Limits) (Result, bool) {
 }
 
 func runHSet(x *execution, args [][]byte) Result {
-	_, found, bad := x.takeTyped(args[0], store.TypeHash)
+	ref, found, bad := x.takeTyped(args[0], store.TypeHash)
 	if bad != nil {
 		return *bad
 	}
 	created := int64(0)
 	if len(args) == 3 {
-		if x.k.st.SetField(x.slot, args[0], args[1], args[2], x.ctx.NextVersion()) {
+		if x.k.st.SetField(x.slot, args[0], ref, args[1], args[2], x.ctx.NextVersion()) {
 			created = 1
 		}
 	} else {

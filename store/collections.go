@@ -27,18 +27,17 @@ func (s *Store) EditHash(slot uint16, key []byte, version uint64, f func(h *coll
 	s.endEdit(slot, &x, key, TypeHash, version, e)
 }
 
-// SetField stores a field of the hash at key and tells whether it is new; otherwise as EditHash. To write over a
-// value of the same length is the commonest edit, and costs no more than finding it.
-func (s *Store) SetField(slot uint16, key, field, value []byte, version uint64) (created bool) {
-	if t := s.slots[slot].t; t != nil && s.untouched(t) {
-		if b := t.hot.b; b.isShort(key) {
-			if p, ok := b.shortPacked(TypeHash); ok {
-				if v, ok := collections.PackedField(p, field); ok && len(v) == len(value) {
-					copy(v, value)
-					b.setVersion(version)
-					s.TouchRef(Ref{b: b}, s.clock.tick.Load())
-					return false
-				}
+// SetField stores a field of the hash at key and tells whether it is new; otherwise as EditHash. r is what Lookup
+// says of the key now. To write over a value of the same length is the commonest edit, and costs no more than
+// finding it.
+func (s *Store) SetField(slot uint16, key []byte, r Ref, field, value []byte, version uint64) (created bool) {
+	if t := s.slots[slot].t; r.g != nil && t.hot.b == r.b && s.untouched(t) {
+		if p, ok := r.b.shortPacked(TypeHash); ok {
+			if v, ok := collections.PackedField(p, field); ok && len(v) == len(value) {
+				copy(v, value)
+				r.b.setVersion(version)
+				s.TouchRef(r, s.clock.tick.Load())
+				return false
 			}
 		}
 	}

@@ -77,16 +77,17 @@ func BenchmarkEngine(b *testing.B) {
 		for b.Loop() {
 			slot := SlotOf(key)
 			s.Lock(slot)
-			if r, ok := s.Lookup(slot, key); ok && (r.Dead(1) || r.Type() != TypeHash) {
+			r, ok := s.Lookup(slot, key)
+			if ok && (r.Dead(1) || r.Type() != TypeHash) {
 				b.Fatal("another type")
 			}
-			s.SetField(slot, key, empty, empty, 1)
+			s.SetField(slot, key, r, empty, empty, 1)
 			s.Unlock(slot)
 		}
 	})
 	b.Run("HGet", func(b *testing.B) {
 		s := fresh(b)
-		s.SetField(SlotOf(key), key, empty, empty, 1)
+		s.SetField(SlotOf(key), key, Ref{}, empty, empty, 1)
 		for i := 0; b.Loop(); i++ {
 			slot := SlotOf(key)
 			s.RLock(slot)

@@ -137,7 +137,8 @@ func BenchmarkHash(b *testing.B) {
 		for b.Loop() {
 			slot := SlotOf(key)
 			s.Lock(slot)
-			s.SetField(slot, key, field, value, 1)
+			r, _ := s.Lookup(slot, key)
+			s.SetField(slot, key, r, field, value, 1)
 			s.Unlock(slot)
 		}
 	})
