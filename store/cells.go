@@ -13,6 +13,11 @@ const (
 	cellBytes = segmentMax * 8
 	// cellsAtOnce are taken from Memory in one piece.
 	cellsAtOnce = 256
+	// cellsInStock are kept ready by who reads a view of the whole store: more than writes capture while it reads
+	// a few segments.
+	cellsInStock = 4 * cellsAtOnce
+	// touchEvery is at most the size of a page.
+	touchEvery = 4096
 )
 
 // cells is memory for what views capture, outside of the Go heap: what writes capture, thousands of segments a second,
@@ -35,17 +40,41 @@ func (c *cells) take(n int) []uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.mu.free) == 0 {
-		p := c.memory.Alloc(cellBytes * cellsAtOnce)
-		c.mu.pieces = append(c.mu.pieces, p)
-		for ; len(p) >= cellBytes; p = p[cellBytes:] {
-			c.mu.free = append(c.mu.free, arena.Uint64s(p[:cellBytes:cellBytes]))
-		}
+		c.add(c.memory.Alloc(cellBytes * cellsAtOnce))
 	}
 	last := len(c.mu.free) - 1
 	cell := c.mu.free[last]
 	c.mu.free = c.mu.free[:last]
 	c.mu.used++
 	return cell[:n]
+}
+
+// add makes cells of a piece of memory. The caller holds mu.
+func (c *cells) add(p []byte) {
+	c.mu.pieces = append(c.mu.pieces, p)
+	for ; len(p) >= cellBytes; p = p[cellBytes:] {
+		c.mu.free = append(c.mu.free, arena.Uint64s(p[:cellBytes:cellBytes]))
+	}
+}
+
+// stock fills up to cellsInStock, with memory that the system has given already: what a writer captures would else
+// wait for its pages, which takes longer than to copy a segment.
+func (c *cells) stock() {
+	for c.ready() < cellsInStock {
+		p := c.memory.Alloc(cellBytes * cellsAtOnce)
+		for i := 0; i < len(p); i += touchEvery {
+			p[i] = 0
+		}
+		c.mu.Lock()
+		c.add(p)
+		c.mu.Unlock()
+	}
+}
+
+func (c *cells) ready() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.mu.free)
 }
 
 // give takes back what take returned.

@@ -84,6 +84,40 @@ func TestCellsComeBack(t *testing.T) {
 	}
 }
 
+// TestCellsInStock: who reads a view of the whole store sees to it that a writer finds memory for what it captures; a
+// view of a few slots keeps none.
+func TestCellsInStock(t *testing.T) {
+	const slot = 7
+	memory := &countedMemory{Memory: arena.Heap()}
+	s := New(Config{Memory: memory})
+	writeAll(s, slot, 0)
+	drop := func([]byte) error { return nil }
+	few, err := s.ViewSlots(slot + 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer few.Close()
+	if err := few.Section(slot+1, drop); err != nil || s.cells.ready() >= cellsInStock {
+		t.Fatalf("a view of one slot: %v, %d cells", err, s.cells.ready())
+	}
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if err := v.Section(slot+1, drop); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.cells.ready(); n < cellsInStock {
+		t.Errorf("%d cells in stock", n)
+	}
+	pieces := len(s.cells.mu.pieces)
+	writeAll(s, slot, 1)
+	if s.cells.mu.used == 0 || len(s.cells.mu.pieces) != pieces {
+		t.Errorf("%d cells in use, %d pieces of memory, %d before", s.cells.mu.used, len(s.cells.mu.pieces), pieces)
+	}
+}
+
 // writeAll writes some keys, enough for several segments.
 func writeAll(s *Store, slot uint16, version uint64) {
 	for i := range 1000 {

@@ -355,6 +355,9 @@ func (v *View) begin(slot uint16, f *frozen) ([]byte, error) {
 
 // pieces takes the next pieces from a place in the keyed hash on.
 func (v *View) pieces(slot uint16, f *frozen, from uint64, out []piece) (_ []piece, next uint64, more bool, err error) {
+	if v.dense != nil {
+		v.s.cells.stock()
+	}
 	v.s.Lock(slot)
 	defer v.s.Unlock(slot)
 	if v.broken.Load() {
