@@ -54,6 +54,11 @@ type sectionWriter struct {
 // emptyHead is the head of a slot that holds no more than entries.
 var emptyHead = (&slotTable{}).appendHead(nil)
 
+// plain tells whether the head of the slot's section says nothing.
+func (t *slotTable) plain() bool {
+	return t.removed == 0 && t.tokens.forgotten == 0 && len(t.tokens.order) == 0
+}
+
 // appendHead appends a section's beginning, up to the entries.
 func (t *slotTable) appendHead(dst []byte) []byte {
 	dst = append(dst, sectionVersion)

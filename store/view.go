@@ -35,7 +35,7 @@ type View struct {
 	held  int64
 	// buf and room are kept from section to section.
 	buf  []byte
-	room []piece
+	room []*piece
 }
 
 // frozen is one slot of a view, guarded by the slot's lock.
@@ -43,20 +43,23 @@ type frozen struct {
 	// t is the table that was pinned for the view, nil before.
 	t *slotTable
 	// head is the section's beginning, as of the view.
-	head   []byte
-	pieces map[uint64]piece // by the beginning of their range
+	head []byte
+	// pieces has 2^depth places, depth being that of the directory when t was pinned: no segment of the view has more
+	// bits in its prefix. A piece stands in the first place of its range; nil is none, or one that was handed out.
+	pieces []*piece
+	depth  uint8
 	// done: handed out, or given up.
 	done bool
 }
 
 // piece is what a segment was when it was captured.
 type piece struct {
-	words []uint64
-	// cell: words are a cell, and this view's alone.
-	cell   bool
+	words  []uint64
 	due    []int64
 	prefix uint64
 	depth  uint8
+	// cell: words are a cell, and this view's alone.
+	cell bool
 }
 
 // end is the beginning of the next range, 0 behind the last.
@@ -175,7 +178,9 @@ func (s *Store) dropView(v *View) {
 func (v *View) finish(f *frozen) {
 	f.done = true
 	for _, p := range f.pieces {
-		v.drop(&p)
+		if p != nil {
+			v.drop(p)
+		}
 	}
 	f.head, f.pieces = nil, nil
 	if t := f.t; t != nil {
@@ -227,8 +232,22 @@ func (s *Store) captureHead(slot uint16, t *slotTable) {
 func (f *frozen) begin(t *slotTable) {
 	f.t = t
 	t.pins++
-	f.head = t.appendHead(nil)
-	f.pieces = make(map[uint64]piece)
+	f.head = emptyHead
+	if !t.plain() {
+		f.head = t.appendHead(nil)
+	}
+	f.depth = t.depth
+	f.pieces = make([]*piece, 1<<t.depth)
+}
+
+func (f *frozen) place(prefix uint64) **piece { return &f.pieces[prefix>>(64-f.depth)] }
+
+// take hands out the piece that begins there, nil if it was not captured.
+func (f *frozen) take(prefix uint64) *piece {
+	at := f.place(prefix)
+	p := *at
+	*at = nil
+	return p
 }
 
 // own captures a segment for the views that have not got it yet. The caller holds the slot's write lock,
@@ -276,7 +295,8 @@ func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment) {
 		if f.t == nil {
 			f.begin(t)
 		}
-		f.pieces[g.prefix] = p
+		own := p
+		*f.place(g.prefix) = &own
 	}
 }
 
@@ -318,11 +338,11 @@ func (v *View) Section(slot uint16, add func(data []byte) error) error {
 			return fmt.Errorf("store: view of slot %d: %w", slot, err)
 		}
 		v.room = pieces
-		for i := range pieces {
+		for _, p := range pieces {
 			if err == nil {
-				err = w.piece(&pieces[i])
+				err = w.piece(p)
 			}
-			v.drop(&pieces[i])
+			v.drop(p)
 		}
 		if err != nil {
 			return err
@@ -354,7 +374,7 @@ func (v *View) begin(slot uint16, f *frozen) ([]byte, error) {
 }
 
 // pieces takes the next pieces from a place in the keyed hash on.
-func (v *View) pieces(slot uint16, f *frozen, from uint64, out []piece) (_ []piece, next uint64, more bool, err error) {
+func (v *View) pieces(slot uint16, f *frozen, from uint64, out []*piece) (_ []*piece, next uint64, more bool, err error) {
 	if v.dense != nil {
 		v.s.cells.stock()
 	}
@@ -364,25 +384,22 @@ func (v *View) pieces(slot uint16, f *frozen, from uint64, out []piece) (_ []pie
 		return nil, 0, false, ErrViewBroken
 	}
 	for range piecesAtOnce {
-		p, ok := f.pieces[from]
-		if ok {
-			delete(f.pieces, from)
-		} else {
+		p := f.take(from)
+		if p == nil {
 			g := f.t.at(from)
 			assert(g.prefix == from && g.gen < v.id, "a view misses a segment")
 			v.s.captureSegment(slot, f.t, g)
-			if p, ok = f.pieces[from]; !ok { // broken just now
-				for i := range out {
-					v.drop(&out[i])
+			if p = f.take(from); p == nil { // broken just now
+				for _, o := range out {
+					v.drop(o)
 				}
 				return nil, 0, false, ErrViewBroken
 			}
-			delete(f.pieces, from)
 		}
 		if len(p.words) > 0 {
 			out = append(out, p)
 		} else {
-			v.drop(&p)
+			v.drop(p)
 		}
 		if from = p.end(); from == 0 {
 			return out, 0, false, nil
