@@ -15,13 +15,14 @@ import (
 // out the time for which the system gave the processor to others: a capture is short, but may meet with that.
 type holdup struct {
 	view     atomic.Pointer[fsm.View]
-	longest  atomic.Int64 // ns; like captures written by the apply goroutine alone
+	longest  atomic.Int64 // ns; like captures and watch written by the apply goroutine alone
 	captures atomic.Int64 // ns
+	watch    host.Stopwatch
 }
 
 // begin is called on the apply goroutine.
 func (h *holdup) begin(v *fsm.View) {
-	v.Measure(func(capture func()) int64 { return int64(host.Busy(capture)) })
+	v.Measure(func(capture func()) int64 { return int64(h.watch.Run(capture)) })
 	h.longest.Store(0)
 	h.captures.Store(0)
 	h.view.Store(v)
@@ -34,6 +35,7 @@ func (h *holdup) apply(f func()) {
 		f()
 		return
 	}
+	h.watch.Reset()
 	began, held := monotonic(), v.Held()
 	f()
 	h.longest.Store(max(h.longest.Load(), int64(time.Since(began))))

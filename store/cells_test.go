@@ -77,8 +77,8 @@ func TestCellsComeBack(t *testing.T) {
 			}
 			use(t, s, v)
 			v.Close()
-			if s.cells.mu.used != 0 || s.cells.mu.pieces != nil {
-				t.Errorf("%d cells in use, %d pieces of memory", s.cells.mu.used, len(s.cells.mu.pieces))
+			if s.cells.mu.used != 0 || s.cells.mu.taken != nil {
+				t.Errorf("%d cells in use, %d pieces of memory", s.cells.mu.used, len(s.cells.mu.taken))
 			}
 		})
 	}
@@ -111,10 +111,10 @@ func TestCellsInStock(t *testing.T) {
 	if n := s.cells.ready(); n < cellsInStock {
 		t.Errorf("%d cells in stock", n)
 	}
-	pieces := len(s.cells.mu.pieces)
+	pieces := len(s.cells.mu.taken)
 	writeAll(s, slot, 1)
-	if s.cells.mu.used == 0 || len(s.cells.mu.pieces) != pieces {
-		t.Errorf("%d cells in use, %d pieces of memory, %d before", s.cells.mu.used, len(s.cells.mu.pieces), pieces)
+	if s.cells.mu.used == 0 || len(s.cells.mu.taken) != pieces {
+		t.Errorf("%d cells in use, %d pieces of memory, %d before", s.cells.mu.used, len(s.cells.mu.taken), pieces)
 	}
 }
 

@@ -58,7 +58,7 @@ type piece struct {
 	due    []int64
 	prefix uint64
 	depth  uint8
-	// cell: words are a cell, and this view's alone.
+	// cell: words are a cell, and one view's alone; the piece goes back to the cells with them.
 	cell bool
 }
 
@@ -192,12 +192,11 @@ func (v *View) finish(f *frozen) {
 	}
 }
 
-// drop lets a piece go.
+// drop lets a piece go, which nobody may use then.
 func (v *View) drop(p *piece) {
 	if p.cell {
-		v.s.cells.give(p.words)
+		v.s.cells.give(p)
 	}
-	p.words, p.cell = nil, false
 }
 
 // breakViews ends all views from the writer's side.
@@ -224,12 +223,13 @@ func (v *View) slot(slot uint16) *frozen {
 func (s *Store) captureHead(slot uint16, t *slotTable) {
 	for _, v := range *s.views.live.Load() {
 		if f := v.slot(slot); f != nil && !f.done && f.t == nil {
-			s.hold(func() { f.begin(t) })
+			s.hold(func() { s.begin(f, t) })
 		}
 	}
 }
 
-func (f *frozen) begin(t *slotTable) {
+// begin pins the table of a slot for a view.
+func (s *Store) begin(f *frozen, t *slotTable) {
 	f.t = t
 	t.pins++
 	f.head = emptyHead
@@ -237,7 +237,7 @@ func (f *frozen) begin(t *slotTable) {
 		f.head = t.appendHead(nil)
 	}
 	f.depth = t.depth
-	f.pieces = make([]*piece, 1<<t.depth)
+	f.pieces = s.cells.takePlaces(1 << t.depth)
 }
 
 func (f *frozen) place(prefix uint64) **piece { return &f.pieces[prefix>>(64-f.depth)] }
@@ -282,35 +282,33 @@ func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment) {
 	if takers == 0 {
 		return
 	}
-	var cell []uint64
+	var p *piece
 	if takers == 1 {
-		cell = s.cells.take(len(g.words))
+		p = s.cells.take(len(g.words))
 	}
-	p := g.capture(cell)
+	if p == nil {
+		p = &piece{words: make([]uint64, len(g.words))}
+	}
+	g.capture(p)
 	for _, v := range *live {
 		if !lacks(v) {
 			continue
 		}
 		f := v.slot(slot)
 		if f.t == nil {
-			f.begin(t)
+			s.begin(f, t)
 		}
-		own := p
-		*f.place(g.prefix) = &own
+		*f.place(g.prefix) = p
 	}
 }
 
-// capture copies a segment's words, into a cell if there is one, and marks them shared.
-func (g *segment) capture(cell []uint64) piece {
-	p := piece{prefix: g.prefix, depth: g.depth, words: cell, cell: cell != nil, due: slices.Clone(g.due)}
-	if cell == nil {
-		p.words = make([]uint64, len(g.words))
-	}
+// capture copies a segment to a piece with room for its words, and marks them shared.
+func (g *segment) capture(p *piece) {
+	p.prefix, p.depth, p.due = g.prefix, g.depth, slices.Clone(g.due)
 	for i := range g.words {
 		p.words[i] = g.words[i]
 		atomic.StoreUint64(&g.words[i], g.words[i]|sharedBit)
 	}
-	return p
 }
 
 // Section gives a slot as it was when the view was made, in sections for AddSection, which follow one
@@ -368,7 +366,7 @@ func (v *View) begin(slot uint16, f *frozen) ([]byte, error) {
 		if t == nil {
 			t = newTable()
 		}
-		f.begin(t)
+		v.s.begin(f, t)
 	}
 	return f.head, nil
 }
@@ -396,12 +394,13 @@ func (v *View) pieces(slot uint16, f *frozen, from uint64, out []*piece) (_ []*p
 				return nil, 0, false, ErrViewBroken
 			}
 		}
+		from = p.end()
 		if len(p.words) > 0 {
 			out = append(out, p)
 		} else {
 			v.drop(p)
 		}
-		if from = p.end(); from == 0 {
+		if from == 0 {
 			return out, 0, false, nil
 		}
 	}

@@ -28,19 +28,39 @@ func thisTurn() (t turn, ok bool) {
 	return turn{unix.Gettid(), used.Nvcsw, used.Nivcsw, time.Duration(cpu.Nano())}, true
 }
 
-// Busy runs f and tells how long that took. Time for which the system took the processor away from the thread, to
-// give it to another one, is left out where that can be told: where f did not wait for anything as well.
-func Busy(f func()) time.Duration {
-	before, known := thisTurn()
+// Stopwatch measures pieces of work that are short and many, such as those of one entry: to ask the system what it did
+// takes longer than such a piece, so it is asked before every busyEvery-th and behind one that took long. The zero
+// Stopwatch is ready; it belongs to one goroutine.
+type Stopwatch struct {
+	last  turn
+	known bool
+	runs  int
+}
+
+// busyEvery is the number of runs between two questions to the system.
+const busyEvery = 64
+
+// Reset makes the next Run ask the system first: what was before it can then not be taken for its own.
+func (w *Stopwatch) Reset() { w.runs = 0 }
+
+// Run runs f and tells how long that took. Time for which the system took the processor away from the thread, to
+// give it to another one, is left out where that can be told: where the thread did not wait for anything since the
+// system was asked last. It tells too much sometimes, never too little.
+func (w *Stopwatch) Run(f func()) time.Duration {
+	if w.runs%busyEvery == 0 {
+		w.last, w.known = thisTurn()
+	}
+	w.runs++
 	began := time.Now()
 	f()
 	took := time.Since(began)
-	if took < busyShort || !known {
+	if took < busyShort || !w.known {
 		return took
 	}
-	after, known := thisTurn()
-	if known && after.thread == before.thread && after.given == before.given && after.taken != before.taken {
-		return min(took, after.cpu-before.cpu)
+	before := w.last
+	w.last, w.known = thisTurn()
+	if w.known && w.last.thread == before.thread && w.last.given == before.given && w.last.taken != before.taken {
+		return min(took, w.last.cpu-before.cpu)
 	}
 	return took
 }

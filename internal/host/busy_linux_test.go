@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBusy: work and waiting count; what others did with the processor meanwhile does not.
-func TestBusy(t *testing.T) {
+// TestStopwatch: work and waiting count, also in the middle of many runs; what others did with the processor meanwhile
+// does not.
+func TestStopwatch(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	thread := func() time.Duration {
@@ -28,14 +29,25 @@ func TestBusy(t *testing.T) {
 			}
 		}
 	}
-	if got := Busy(work(20 * time.Millisecond)); got < 20*time.Millisecond {
+	var watch Stopwatch
+	measure := func(f func()) time.Duration {
+		watch.Reset()
+		return watch.Run(f)
+	}
+	if got := measure(work(20 * time.Millisecond)); got < 20*time.Millisecond {
 		t.Errorf("20 ms of work count as %v", got)
 	}
 	wait := func() {
 		_ = unix.Nanosleep(&unix.Timespec{Nsec: int64(5 * time.Millisecond)}, nil)
 	}
-	if got := Busy(wait); got < 5*time.Millisecond {
+	if got := measure(wait); got < 5*time.Millisecond {
 		t.Errorf("5 ms of waiting count as %v", got)
+	}
+	for i := range 2 * busyEvery {
+		if got := watch.Run(work(time.Millisecond)); got < time.Millisecond {
+			t.Errorf("run %d: 1 ms of work counts as %v", i, got)
+		}
+		work(100 * time.Microsecond)()
 	}
 
 	var all, one unix.CPUSet
@@ -69,7 +81,7 @@ func TestBusy(t *testing.T) {
 		var got time.Duration
 		began := time.Now()
 		for range calls {
-			got += Busy(work(time.Millisecond))
+			got += measure(work(time.Millisecond))
 		}
 		wall := time.Since(began)
 		t.Logf("%v of work beside a thread that wants the same processor count as %v of %v", least, got, wall)
