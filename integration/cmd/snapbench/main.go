@@ -44,7 +44,7 @@ func main() {
 	flag.IntVar(&s.set.keys, "keys", 10_000_000, "keys of 16 bytes with values of 100 bytes")
 	flag.BoolVar(&s.set.hot, "hot", false, "put 1,000,000 of the keys into one slot")
 	flag.IntVar(&s.rate, "rate", 20_000, "writes a second, sent when they are due whether others were answered or not")
-	flag.IntVar(&s.conns, "conns", 100, "connections that write")
+	flag.IntVar(&s.conns, "conns", 20, "connections that write")
 	flag.DurationVar(&s.phase, "phase", 20*time.Second, "length of the phases before and after the snapshots, and least length of that with them")
 	flag.DurationVar(&s.margin, "margin", 5*time.Millisecond, "by how much p99.9 may rise while snapshots are taken")
 	flag.DurationVar(&s.hold, "hold", 2*time.Millisecond, "how long a capture may hold up the apply goroutine")
