@@ -129,8 +129,8 @@ func (s *Store) writable(slot uint16) *slotTable {
 	if sl.t == nil {
 		sl.t = newTable()
 	}
-	if s.views.live.Load() != nil {
-		s.captureHead(slot, sl.t)
+	if live := s.views.live.Load(); live != nil {
+		s.captureHead(*live, slot, sl.t)
 	}
 	return sl.t
 }

@@ -72,7 +72,9 @@ func (p *piece) end() uint64 {
 
 // views is the live views of a store.
 type views struct {
-	// live is nil while there is none: writers pay one load. newest is the number of the newest view ever.
+	// live is nil while there is none: writers pay one load. No lock of theirs keeps a view from being closed, so the
+	// next load may be nil; who goes by the first does right, because a slot of a view says under its lock that it is done.
+	// newest is the number of the newest view ever.
 	live   atomic.Pointer[[]*View]
 	newest atomic.Uint64
 	mu     sync.Mutex // serialises changes of live
@@ -127,9 +129,9 @@ func (v *View) Measure(watch func(capture func()) int64) { v.watch = watch }
 // Held is what the stopwatch told, in all, of captures that held up a write. For the writer.
 func (v *View) Held() int64 { return v.held }
 
-// hold measures a capture.
-func (s *Store) hold(capture func()) {
-	for _, v := range *s.views.live.Load() {
+// hold measures a capture for one of the views.
+func hold(live []*View, capture func()) {
+	for _, v := range live {
 		if v.watch != nil {
 			v.held += v.watch(capture)
 			return
@@ -218,12 +220,12 @@ func (v *View) slot(slot uint16) *frozen {
 	return v.sparse[slot]
 }
 
-// captureHead pins a slot's table for the views that have not yet, and keeps for them what belongs to the
+// captureHead pins a slot's table for those of the views that have not yet, and keeps for them what belongs to the
 // slot as a whole. The caller holds the slot's write lock and is about to change the slot.
-func (s *Store) captureHead(slot uint16, t *slotTable) {
-	for _, v := range *s.views.live.Load() {
+func (s *Store) captureHead(live []*View, slot uint16, t *slotTable) {
+	for _, v := range live {
 		if f := v.slot(slot); f != nil && !f.done && f.t == nil {
-			s.hold(func() { s.begin(f, t) })
+			hold(live, func() { s.begin(f, t) })
 		}
 	}
 }
@@ -253,12 +255,13 @@ func (f *frozen) take(prefix uint64) *piece {
 // own captures a segment for the views that have not got it yet. The caller holds the slot's write lock,
 // has called writable and is about to change the segment.
 func (s *Store) own(slot uint16, t *slotTable, g *segment) {
-	switch {
-	case g.gen >= s.views.newest.Load():
-	case s.views.live.Load() == nil:
+	if g.gen >= s.views.newest.Load() {
+		return
+	}
+	if live := s.views.live.Load(); live != nil {
+		hold(*live, func() { s.captureSegment(slot, t, g) })
+	} else {
 		g.gen = s.views.newest.Load()
-	default:
-		s.hold(func() { s.captureSegment(slot, t, g) })
 	}
 }
 

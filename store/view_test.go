@@ -119,3 +119,33 @@ func TestViewMeasures(t *testing.T) {
 		t.Errorf("held for %d, %d readings", v.Held(), readings)
 	}
 }
+
+// TestViewClosesBesideWrites closes views while a writer looks whether there are any: it must not go by what it saw
+// a moment ago.
+func TestViewClosesBesideWrites(t *testing.T) {
+	const slot = 7
+	s := New(Config{HashKey: testHashKey})
+	for round := range 1500 {
+		v, err := s.ViewSlots(slot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closing, closed := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(closed)
+			<-closing
+			v.Close()
+		}()
+		close(closing)
+		for done := false; !done; {
+			select {
+			case <-closed:
+				done = true
+			default:
+			}
+			s.Lock(slot)
+			s.SetString(slot, []byte("k"), []byte("v"), Meta{Version: uint64(round + 1)})
+			s.Unlock(slot)
+		}
+	}
+}
