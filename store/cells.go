@@ -87,9 +87,12 @@ func (c *cells) takePlaces(n int) []*piece {
 }
 
 // stock fills up to cellsInStock and placesInStock, with memory that the system has given already: what a writer
-// captures would else wait for its pages, which takes longer than to copy a segment.
+// captures would else wait for its pages, which takes longer than to copy a segment. A writer may take cells meanwhile.
 func (c *cells) stock() {
-	for c.ready() < cellsInStock {
+	for range cellsInStock / cellsAtOnce {
+		if ready, _ := c.ready(); ready >= cellsInStock {
+			break
+		}
 		memory, pieces := c.memory.Alloc(cellBytes*cellsAtOnce), make([]piece, cellsAtOnce)
 		for i := 0; i < len(memory); i += touchEvery {
 			memory[i] = 0
@@ -98,24 +101,19 @@ func (c *cells) stock() {
 		c.add(memory, pieces)
 		c.mu.Unlock()
 	}
-	if c.placesReady() < placesInStock {
-		places := make([]*piece, placesAtOnce)
+	if _, places := c.ready(); places < placesInStock {
+		fresh := make([]*piece, placesAtOnce)
 		c.mu.Lock()
-		c.mu.places = places
+		c.mu.places = fresh
 		c.mu.Unlock()
 	}
 }
 
-func (c *cells) ready() int {
+// ready tells how much is in stock.
+func (c *cells) ready() (cells, places int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.mu.free)
-}
-
-func (c *cells) placesReady() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.mu.places)
+	return len(c.mu.free), len(c.mu.places)
 }
 
 // trim lets all memory go unless some of it is in use.

@@ -97,8 +97,11 @@ func TestCellsInStock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer few.Close()
-	if err := few.Section(slot+1, drop); err != nil || s.cells.ready() >= cellsInStock {
-		t.Fatalf("a view of one slot: %v, %d cells", err, s.cells.ready())
+	if err := few.Section(slot+1, drop); err != nil {
+		t.Fatal(err)
+	}
+	if cells, places := s.cells.ready(); cells >= cellsInStock || places > 0 {
+		t.Fatalf("a view of one slot: %d cells, %d places", cells, places)
 	}
 	v, err := s.View()
 	if err != nil {
@@ -108,13 +111,17 @@ func TestCellsInStock(t *testing.T) {
 	if err := v.Section(slot+1, drop); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.cells.ready(); n < cellsInStock {
-		t.Errorf("%d cells in stock", n)
+	cells, places := s.cells.ready()
+	if cells < cellsInStock || places < placesInStock {
+		t.Errorf("%d cells and %d places in stock", cells, places)
 	}
 	pieces := len(s.cells.mu.taken)
 	writeAll(s, slot, 1)
 	if s.cells.mu.used == 0 || len(s.cells.mu.taken) != pieces {
 		t.Errorf("%d cells in use, %d pieces of memory, %d before", s.cells.mu.used, len(s.cells.mu.taken), pieces)
+	}
+	if _, left := s.cells.ready(); left >= places {
+		t.Errorf("%d places left of %d", left, places)
 	}
 }
 
