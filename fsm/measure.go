@@ -2,18 +2,20 @@
 
 package fsm
 
+import "github.com/kvorum/kvorum/store"
+
 // stopwatched is a frozen state that measures what it costs the writer.
 type stopwatched interface {
-	Measure(watch func(work func()) int64)
+	Measure(watch store.Stopwatch)
 	Held() int64
 }
 
-func (f *frozenKeyspace) Measure(watch func(work func()) int64) { f.view.Measure(watch) }
-func (f *frozenKeyspace) Held() int64                           { return f.view.Held() }
+func (f *frozenKeyspace) Measure(watch store.Stopwatch) { f.view.Measure(watch) }
+func (f *frozenKeyspace) Held() int64                   { return f.view.Held() }
 
-// Measure sets a stopwatch for what the view makes the applying goroutine do: it runs that and tells how long it took, in
-// any unit. The machine makes nothing of what it tells. On the applying goroutine, before the next Apply.
-func (v *View) Measure(watch func(work func()) int64) {
+// Measure sets a stopwatch for what the view makes the applying goroutine do. The machine makes nothing of what it
+// tells. On the applying goroutine, before the next Apply.
+func (v *View) Measure(watch store.Stopwatch) {
 	if f, ok := v.frozen.(stopwatched); ok {
 		f.Measure(watch)
 	}

@@ -20,9 +20,14 @@ type holdup struct {
 	watch    host.Stopwatch
 }
 
+// captureWatch is a store's stopwatch in nanoseconds.
+type captureWatch struct{ *host.Stopwatch }
+
+func (w captureWatch) Stop() int64 { return int64(w.Stopwatch.Stop()) }
+
 // begin is called on the apply goroutine.
 func (h *holdup) begin(v *fsm.View) {
-	v.Measure(func(capture func()) int64 { return int64(h.watch.Run(capture)) })
+	v.Measure(captureWatch{&h.watch})
 	h.longest.Store(0)
 	h.captures.Store(0)
 	h.view.Store(v)

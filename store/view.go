@@ -29,9 +29,8 @@ type View struct {
 	sparse map[uint16]*frozen
 	closed bool
 	broken atomic.Bool
-	// watch, if set, runs each capture that a write makes and tells how long that took, in any unit; held is the sum.
-	// Both belong to the writer.
-	watch func(capture func()) int64
+	// watch, if set, times each capture that a write makes; held is the sum. Both belong to the writer.
+	watch Stopwatch
 	held  int64
 	// buf and room are kept from section to section.
 	buf  []byte
@@ -122,22 +121,41 @@ func (s *Store) addView(v *View) (*View, error) {
 	return v, nil
 }
 
-// Measure sets the stopwatch that captures are measured with: it runs one and tells how long that took. The store makes
-// nothing of what it tells. Called by the writer, before it writes again.
-func (v *View) Measure(watch func(capture func()) int64) { v.watch = watch }
+// Stopwatch measures one piece of work after the other, on one goroutine. Stop tells how long it was since Start, in
+// any unit.
+type Stopwatch interface {
+	Start()
+	Stop() int64
+}
+
+// Measure sets the stopwatch that captures are measured with. The store makes nothing of what it tells. Called by the
+// writer, before it writes again.
+func (v *View) Measure(watch Stopwatch) { v.watch = watch }
 
 // Held is what the stopwatch told, in all, of captures that held up a write. For the writer.
 func (v *View) Held() int64 { return v.held }
 
-// hold measures a capture for one of the views.
-func hold(live []*View, capture func()) {
+// measured is the first of the views that has a stopwatch, or nil.
+func measured(live []*View) *View {
 	for _, v := range live {
 		if v.watch != nil {
-			v.held += v.watch(capture)
-			return
+			return v
 		}
 	}
-	capture()
+	return nil
+}
+
+// start and stop enclose a capture. A nil View measures nothing.
+func (v *View) start() {
+	if v != nil {
+		v.watch.Start()
+	}
+}
+
+func (v *View) stop() {
+	if v != nil {
+		v.held += v.watch.Stop()
+	}
 }
 
 // Close ends the view; writers stop paying for it. It may be called again.
@@ -225,7 +243,10 @@ func (v *View) slot(slot uint16) *frozen {
 func (s *Store) captureHead(live []*View, slot uint16, t *slotTable) {
 	for _, v := range live {
 		if f := v.slot(slot); f != nil && !f.done && f.t == nil {
-			hold(live, func() { s.begin(f, t) })
+			watched := measured(live)
+			watched.start()
+			s.begin(f, t)
+			watched.stop()
 		}
 	}
 }
@@ -259,7 +280,10 @@ func (s *Store) own(slot uint16, t *slotTable, g *segment) {
 		return
 	}
 	if live := s.views.live.Load(); live != nil {
-		hold(*live, func() { s.captureSegment(slot, t, g) })
+		watched := measured(*live)
+		watched.start()
+		s.captureSegment(slot, t, g)
+		watched.stop()
 	} else {
 		g.gen = s.views.newest.Load()
 	}

@@ -4,6 +4,7 @@ package store
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 )
 
@@ -81,6 +82,55 @@ func TestViewEndings(t *testing.T) {
 	}
 }
 
+// counted counts what it measures, and tells 1 for each.
+type counted int64
+
+func (c *counted) Start() {}
+
+func (c *counted) Stop() int64 {
+	*c++
+	return 1
+}
+
+// allocations tells how many objects were allocated meanwhile, by any goroutine.
+type allocations struct{ before uint64 }
+
+func (a *allocations) mallocs() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
+}
+
+func (a *allocations) Start()      { a.before = a.mallocs() }
+func (a *allocations) Stop() int64 { return int64(a.mallocs() - a.before) }
+
+// TestCapturesAllocateNothing: what a write captures lies in the stock of who reads the view.
+func TestCapturesAllocateNothing(t *testing.T) {
+	const slots = 200
+	s := New(Config{HashKey: testHashKey})
+	write := func(version uint64) {
+		for slot := range uint16(slots) {
+			s.Lock(slot)
+			s.SetString(slot, []byte("k"), []byte("v"), Meta{Version: version})
+			s.Unlock(slot)
+		}
+	}
+	write(1)
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if err := v.Section(slots, func([]byte) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	v.Measure(&allocations{})
+	write(2)
+	if captures := int64(2 * slots); s.cells.mu.used != slots || v.Held() >= captures/10 {
+		t.Errorf("%d cells in use, %d allocations in %d captures", s.cells.mu.used, v.Held(), captures)
+	}
+}
+
 // Goal: the stopwatch is read around captures that writes make, and around nothing else. Method: a watch that counts
 // its readings; writes before, under and behind a view.
 func TestViewMeasures(t *testing.T) {
@@ -97,8 +147,8 @@ func TestViewMeasures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readings := int64(0)
-	v.Measure(func(capture func()) int64 { capture(); readings++; return 1 })
+	var readings counted
+	v.Measure(&readings)
 	for i, want := range []int64{2, 2} { // the slot's head and the segment, once
 		if set(); v.Held() != want {
 			t.Errorf("write %d: held for %d, want %d", i, v.Held(), want)

@@ -35,25 +35,29 @@ type Stopwatch struct {
 	last  turn
 	known bool
 	runs  int
+	began time.Time
 }
 
-// busyEvery is the number of runs between two questions to the system.
+// busyEvery is the number of pieces between two questions to the system.
 const busyEvery = 64
 
-// Reset makes the next Run ask the system first: what was before it can then not be taken for its own.
+// Reset makes the next Start ask the system first: what was before it can then not be taken for its own.
 func (w *Stopwatch) Reset() { w.runs = 0 }
 
-// Run runs f and tells how long that took. Time for which the system took the processor away from the thread, to
-// give it to another one, is left out where that can be told: where the thread did not wait for anything since the
-// system was asked last. It tells too much sometimes, never too little.
-func (w *Stopwatch) Run(f func()) time.Duration {
+// Start begins a piece.
+func (w *Stopwatch) Start() {
 	if w.runs%busyEvery == 0 {
 		w.last, w.known = thisTurn()
 	}
 	w.runs++
-	began := time.Now()
-	f()
-	took := time.Since(began)
+	w.began = time.Now()
+}
+
+// Stop ends the piece and tells how long it took. Time for which the system took the processor away from the thread, to
+// give it to another one, is left out where that can be told: where the thread did not wait for anything since the
+// system was asked last. It tells too much sometimes, never too little.
+func (w *Stopwatch) Stop() time.Duration {
+	took := time.Since(w.began)
 	if took < busyShort || !w.known {
 		return took
 	}

@@ -7,14 +7,13 @@ package host
 import "time"
 
 // Stopwatch measures pieces of work. The zero Stopwatch is ready; it belongs to one goroutine.
-type Stopwatch struct{}
+type Stopwatch struct{ began time.Time }
 
 // Reset does nothing here.
 func (*Stopwatch) Reset() {}
 
-// Run runs f and tells how long that took.
-func (*Stopwatch) Run(f func()) time.Duration {
-	began := time.Now()
-	f()
-	return time.Since(began)
-}
+// Start begins a piece.
+func (w *Stopwatch) Start() { w.began = time.Now() }
+
+// Stop ends the piece and tells how long it took.
+func (w *Stopwatch) Stop() time.Duration { return time.Since(w.began) }
