@@ -22,7 +22,7 @@ type Options struct {
 	Cluster string
 	Group   uint32
 	// Fatal is called once, on the applying goroutine, when the replica must not go on: an entry of a
-	// newer format, a damaged one, or a defect. From then on the machine changes nothing. It must not
+	// newer format, a damaged one, or a *DefectError. From then on the machine changes nothing. It must not
 	// return to a process that keeps serving writes. Nil panics instead.
 	Fatal func(error)
 	// Dice gives what a read with Spec.Chance draws from: another number each time. Any goroutine that
@@ -30,7 +30,7 @@ type Options struct {
 	Dice func() uint64
 	// Defect is told of a read that panicked. The read is answered with an error and the machine goes on:
 	// reads change nothing. It may be called by any goroutine that queries; nil ignores it.
-	Defect func(error)
+	Defect func(*DefectError)
 }
 
 // Machine is the replicated shell over one table and one state. See the package comment for who may
@@ -151,7 +151,7 @@ func (m *Machine) Apply(index, term uint64, data []byte, subs []*Sub) {
 			if m.stopped != nil { // Fatal itself panicked
 				panic(p)
 			}
-			m.stop(fmt.Errorf("fsm: apply entry %d: defect: %v", index, p))
+			m.stop(defectOf(fmt.Sprintf("apply entry %d", index), p))
 		}
 	}()
 	if err := m.apply(index, term, data, subs); err != nil {
@@ -389,7 +389,7 @@ func (m *Machine) query(ctx *Ctx, cmd *Command) (res Result) {
 		if p := recover(); p != nil {
 			res = Error(CodeError, "ERR internal error")
 			if m.opts.Defect != nil {
-				m.opts.Defect(fmt.Errorf("fsm: query %s: defect: %v", s.Name, p))
+				m.opts.Defect(defectOf("query "+s.Name, p))
 			}
 		}
 	}()

@@ -85,8 +85,9 @@ func TestMachineRefusesMisuse(t *testing.T) {
 	if tm.fatal == nil {
 		t.Error("another sub was accepted")
 	}
-	var fatal, defect error
-	m := NewMachine(counterTable(), &counter{}, Options{Fatal: func(err error) { fatal = err }, Defect: func(err error) { defect = err }})
+	var fatal error
+	var defect *DefectError
+	m := NewMachine(counterTable(), &counter{}, Options{Fatal: func(err error) { fatal = err }, Defect: func(err *DefectError) { defect = err }})
 	var out [1]Result
 	m.Query([]Command{{Op: opCount, Args: bytesOf("panic")}}, out[:], 0, nil)
 	if !out[0].IsError() || defect == nil || fatal != nil {
@@ -95,6 +96,12 @@ func TestMachineRefusesMisuse(t *testing.T) {
 	m.Apply(1, 1, entryOf(Header{}, packSub(Command{Op: opAdd, Args: bytesOf("panic")})), nil)
 	if fatal == nil || !strings.Contains(fatal.Error(), "defect") {
 		t.Errorf("a write that panics: %v", fatal)
+	}
+	stopped, ok := errors.AsType[*DefectError](fatal)
+	for _, d := range []*DefectError{defect, stopped} {
+		if !ok || !bytes.Contains(d.Stack, []byte("(*counter)")) {
+			t.Errorf("%v does not say where: %+v", fatal, d)
+		}
 	}
 }
 

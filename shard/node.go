@@ -46,6 +46,7 @@ type Node struct {
 	// book is the identity as last saved; never nil.
 	book     atomic.Pointer[identity]
 	digests  digestRuns
+	defects  defects
 	captures captures
 	left     chan struct{}
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -128,7 +129,7 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	id := n.book.Load()
-	opts := fsm.Options{Cluster: id.ClusterID, Group: group, Fatal: n.fatal, Dice: n.dice}
+	opts := fsm.Options{Cluster: id.ClusterID, Group: group, Fatal: n.fatal, Defect: n.defects.tell(n.log), Dice: n.dice}
 	if group == controlGroup {
 		r.machine = &groupMachine{Machine: fsm.NewMachine(controlTable(), newControlState(n.publish), opts)}
 	} else {
@@ -175,7 +176,11 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 
 // fatal is called when a machine met what it may not skip.
 func (n *Node) fatal(err error) {
-	n.log.Error("replica stopped", "error", err)
+	var where slog.Attr
+	if defect, ok := errors.AsType[*fsm.DefectError](err); ok {
+		where = slog.String("stack", string(defect.Stack))
+	}
+	n.log.Error("replica stopped", slog.Any("error", err), where)
 	n.cfg.Fatal(err)
 }
 
