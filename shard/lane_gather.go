@@ -9,7 +9,7 @@ const (
 	gatherLeast = 8
 	// gatherShare, of a hundred, is the part of the callers that a batch waits for.
 	gatherShare = 90
-	// gatherLimit bounds a wait.
+	// gatherLimit bounds a wait, however slow the group is.
 	gatherLimit = 10 * time.Millisecond
 	// gatherSpell is the least number of batches for which a lane gathers, or does not; maxGatherSpell the most.
 	gatherSpell    = 16
@@ -77,8 +77,18 @@ func (g *gather) answered(n, queued int, now time.Time) {
 		g.end(true)
 	}
 	if g.on {
-		g.want, g.until = (n+queued)*gatherShare/100, now.Add(gatherLimit)
+		g.want = (n + queued) * gatherShare / 100
+		g.until = now.Add(g.limit())
 	}
+}
+
+// limit bounds the next wait by the time in which as many commands as it waits for were answered without gathering:
+// a longer one can bring nothing. Where callers do not work in a closed loop, all that are there wait for it in vain.
+func (g *gather) limit() time.Duration {
+	if g.without.rate == 0 {
+		return gatherLimit
+	}
+	return min(gatherLimit, time.Duration(float64(g.want)/g.without.rate*float64(time.Second)))
 }
 
 // alone tells whether a batch of n commands is to be under way alone, so that its callers can be in the next one.

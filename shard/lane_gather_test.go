@@ -74,7 +74,7 @@ func TestGatherEndsAtOnce(t *testing.T) {
 		g.spellOf(50, time.Millisecond, &now)
 		now = now.Add(time.Millisecond)
 		g.answered(50, 0, now)
-		if g.want != 45 || g.wait(44, now) != gatherLimit || g.wait(45, now) != 0 || g.wait(1, now.Add(gatherLimit)) != 0 {
+		if limit := 900 * time.Microsecond; g.want != 45 || g.wait(44, now) != limit || g.wait(45, now) != 0 || g.wait(1, now.Add(limit)) != 0 {
 			t.Fatalf("%s: waits for %d commands, %v", c.name, g.want, g.wait(44, now))
 		}
 		g.cut(c.n, c.waited)
@@ -82,6 +82,28 @@ func TestGatherEndsAtOnce(t *testing.T) {
 		g.answered(c.n, c.queued, now)
 		if g.on == c.ends {
 			t.Errorf("%s: on: %t", c.name, g.on)
+		}
+	}
+}
+
+// TestGatherWaitsNoLongerThanItCanGain: callers that come when they please, as in an open loop, make those that are there
+// wait for no longer than the commands that are awaited took without gathering, and never longer than gatherLimit.
+func TestGatherWaitsNoLongerThanItCanGain(t *testing.T) {
+	now := time.Unix(1, 0)
+	for _, c := range []struct {
+		each, most time.Duration // between two batches of 40 without gathering; of a wait
+	}{
+		{500 * time.Microsecond, 450 * time.Microsecond},
+		{2 * time.Millisecond, 1800 * time.Microsecond},
+		{20 * time.Millisecond, gatherLimit},
+		{2 * gatherGap, gatherLimit}, // nothing was measured
+	} {
+		var g gather
+		g.spellOf(40, c.each, &now)
+		now = now.Add(c.each)
+		g.answered(40, 0, now)
+		if got := g.wait(1, now); got != c.most {
+			t.Errorf("batches of 40 every %v: waits for %v instead of %v", c.each, got, c.most)
 		}
 	}
 }
