@@ -247,3 +247,42 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCapture overwrites keys of many segments, each of which is captured for a view, or for none. The difference
+// is what a snapshot costs a write.
+func BenchmarkCapture(b *testing.B) {
+	const keys, writes = 1_000_000, cellsInStock
+	for _, viewed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("viewed=%t", viewed), func(b *testing.B) {
+			s, names := benchStore(keys)
+			value := make([]byte, 100)
+			version, at := uint64(1), 0
+			var v *View
+			for done := 0; b.Loop(); done++ {
+				if viewed && done%writes == 0 {
+					b.StopTimer()
+					if v != nil {
+						v.Close()
+					}
+					v = benchView(b, s)
+					b.StartTimer()
+				}
+				version++
+				at = (at + 7919) % keys
+				slot := SlotOf(names[at])
+				s.Lock(slot)
+				s.SetString(slot, names[at], value, Meta{Version: version})
+				s.Unlock(slot)
+			}
+		})
+	}
+}
+
+func benchView(b *testing.B, s *Store) *View {
+	v, err := s.View()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.cells.stock()
+	return v
+}

@@ -54,7 +54,7 @@ type settings struct {
 }
 
 func flags() *settings {
-	s := &settings{maxMemory: 256 << 20, logTail: 64 << 20, snapshotLog: 256 << 20}
+	s := &settings{maxMemory: 512 << 20, logTail: 64 << 20, snapshotLog: 256 << 20}
 	flag.StringVar(&s.bin, "bin", "bin/kvorum", "the kvorum binary")
 	flag.StringVar(&s.out, "out", "", "folder for heap profiles; empty for a new one")
 	flag.DurationVar(&s.length, "duration", 10*time.Minute, "length of the Zipf traffic")
