@@ -14,8 +14,8 @@ const (
 	// cellsAtOnce are taken from Memory together.
 	cellsAtOnce = 256
 	// cellsInStock are kept ready by who reads a view of the whole store: more than writes capture while it reads
-	// a few segments.
-	cellsInStock = 4 * cellsAtOnce
+	// a few segments and pauses, and more than the one entry that carries what came while a disk stood still.
+	cellsInStock = 8 * cellsAtOnce
 	// placesAtOnce are made together; one in placesInStock is enough for a slot of a thousand keys.
 	placesAtOnce  = 8192
 	placesInStock = placesAtOnce / 2

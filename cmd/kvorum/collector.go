@@ -12,10 +12,10 @@ import (
 const (
 	// collectEvery is the least that is allocated between two cycles of the garbage collector, in bytes. It keeps
 	// them rare while the heap is small.
-	collectEvery = 16 << 20
+	collectEvery = 12 << 20
 	// dataShare: nor do cycles come before garbage is one part in so many of the data, which the collector does
 	// not know of.
-	dataShare = 32
+	dataShare = 48
 	// goMinimum is Go's least heap goal at GOGC=100.
 	goMinimum = 4 << 20
 	mostGOGC  = collectEvery * 100 / goMinimum

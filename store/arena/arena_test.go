@@ -20,11 +20,8 @@ func TestClasses(t *testing.T) {
 			t.Fatalf("size %d: class %d of %d bytes", n, k, cs[k].bytes)
 		}
 		spare := unit - 1
-		switch {
-		case n > wideBlock:
+		if n > fineBlock {
 			spare = n / 16
-		case n > fineBlock:
-			spare = n / 8
 		}
 		if got := int(cs[k].bytes); n > minBlock && got-n > spare {
 			t.Fatalf("size %d: block of %d", n, got)
@@ -54,7 +51,7 @@ func TestClasses(t *testing.T) {
 func TestSizesAtLimits(t *testing.T) {
 	mem := newCounted()
 	a := New(mem)
-	for _, n := range []int{0, 1, minBlock, minBlock + 1, fineBlock, fineBlock + 1, wideBlock, wideBlock + 1, MaxSlab, MaxSlab + 1, MaxRun, MaxRun + 1, ChunkBytes, ChunkBytes + 1, 5 * ChunkBytes} {
+	for _, n := range []int{0, 1, minBlock, minBlock + 1, fineBlock, fineBlock + 1, 2 * fineBlock, 2*fineBlock + 1, MaxSlab, MaxSlab + 1, MaxRun, MaxRun + 1, ChunkBytes, ChunkBytes + 1, 5 * ChunkBytes} {
 		r, p := a.Alloc(n)
 		if len(p) != n || a.Usable(r) != cap(p) || cap(p) < n {
 			t.Errorf("size %d: len %d cap %d usable %d", n, len(p), cap(p), a.Usable(r))

@@ -6,11 +6,9 @@ import "math/bits"
 
 const (
 	minBlock    = 16
-	fineBlock   = 256  // up to here a class every 8 bytes, from here eight a doubling
-	wideBlock   = 1024 // from here sixteen a doubling: a block's loss is at most a seventeenth
+	fineBlock   = 256 // up to here a class every 8 bytes, from here sixteen a doubling: a block's loss is at most a seventeenth
 	fineClasses = (fineBlock-minBlock)/unit + 1
-	wideClass   = fineClasses + 2*8
-	numClasses  = wideClass + 5*16
+	numClasses  = fineClasses + 7*16
 	// runClass marks slabs of one block that is a run of pages.
 	runClass = numClasses
 )
@@ -38,22 +36,15 @@ func classOf(n int) int {
 		return (max(n, minBlock)+unit-1)/unit - minBlock/unit
 	}
 	l := bits.Len(uint(n - 1))
-	if n > wideBlock {
-		return wideClass + (l-11)*16 + (n-1)>>(l-5)&15
-	}
-	return fineClasses + (l-9)*8 + (n-1)>>(l-4)&7
+	return fineClasses + (l-9)*16 + (n-1)>>(l-5)&15
 }
 
 func classBytes(k int) int {
 	if k < fineClasses {
 		return minBlock + k*unit
 	}
-	if k >= wideClass {
-		k -= wideClass
-		return wideBlock << (k / 16) / 16 * (17 + k%16)
-	}
 	k -= fineClasses
-	return fineBlock << (k / 8) / 8 * (9 + k%8)
+	return fineBlock << (k / 16) / 16 * (17 + k%16)
 }
 
 // slabLength is the number of pages of a class's slabs: at least slabPages unless the bits of a

@@ -20,8 +20,7 @@
 //	Ref        chunk number << 18 | offset in the chunk / 8
 //	chunk      2 MiB from Memory = 512 pages of 4 KiB; number 1 up, numbers are used again
 //	slab       a run of pages of one chunk, cut into at most 512 blocks of one size class
-//	class      16, 24, 32 … 256 bytes, then eight steps per doubling up to 1 KiB and sixteen up to
-//	           32 KiB
+//	class      16, 24, 32 … 256 bytes, then sixteen steps per doubling up to 32 KiB
 //	page run   a block above 32 KiB: a slab of exactly one block
 //	own piece  a block above 512 KiB: a piece of Memory, in whole pages, with a chunk number of its
 //	           own and offset 0

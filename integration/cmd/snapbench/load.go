@@ -138,7 +138,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// phases goes through before, during and after -runs times.
+// phases goes through before, during and after -runs times, not counting those that tell nothing.
 func (b *bench) phases(ctx context.Context) error {
 	if b.s.runs == 0 {
 		return nil
@@ -154,14 +154,29 @@ func (b *bench) phases(ctx context.Context) error {
 		return fmt.Errorf("warm up: %w", err)
 	}
 	var errs []error
-	for i := range b.s.runs {
-		if err := b.run(ctx, l); err != nil {
-			errs = append(errs, fmt.Errorf("run %d: %w", i+1, err))
+	void := 0
+	for run := 1; run <= b.s.runs; {
+		err := b.run(ctx, l)
+		if errors.Is(err, errVoid) && void < maxVoid {
+			void++
+			fmt.Printf("run %d is repeated: %v\n", run, err)
+			continue
 		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("run %d: %w", run, err))
+		}
+		run++
 	}
 	fmt.Printf("resident %s\n", resident(b.node.Pid()))
 	return errors.Join(errs...)
 }
+
+// errVoid: the phases without snapshots, before and after, differ by more than snapshots may cost, so that the run tells
+// nothing about them: something else on the machine came or went.
+var errVoid = errors.New("the phases before and after differ by more than -margin")
+
+// maxVoid bounds the runs that are repeated because they tell nothing.
+const maxVoid = 4
 
 func (b *bench) run(ctx context.Context, l *load) error {
 	before, err := b.quiet(ctx, l, "before")
@@ -195,11 +210,15 @@ func (b *bench) run(ctx context.Context, l *load) error {
 	}
 	fmt.Printf("  apply was held for %v by making a view, for %v by the captures of one entry; the longest entry, with its own work, took %v\n",
 		held.view, held.captures, held.apply)
-	if _, err := b.quiet(ctx, l, "after"); err != nil {
+	after, err := b.quiet(ctx, l, "after")
+	if err != nil {
 		return err
 	}
 	if long := max(held.view, held.captures); long > b.s.hold {
 		return fmt.Errorf("a capture held the apply goroutine for %v", long)
+	}
+	if drift := p999(after) - p999(before); drift.Abs() > b.s.margin {
+		return fmt.Errorf("p99.9 %v: %w", drift, errVoid)
 	}
 	if rise := p999(during) - p999(before); rise > b.s.margin {
 		return fmt.Errorf("p99.9 rose by %v while snapshots were taken", rise)
