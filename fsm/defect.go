@@ -8,8 +8,8 @@ import (
 )
 
 // DefectError tells of a panic: a defect of this program, met while an entry was applied or a read ran. A write that
-// met one may be half done, and the locks of its slots are held for good so that nobody sees that half: who reads
-// them waits until the process has ended, which Options.Fatal must see to.
+// met one may be half done, and its slots stay locked so that nobody sees that half: who reads
+// them waits until the process has ended, which Options.Fatal must see to. A read that met one has let its slots go.
 type DefectError struct {
 	// Doing says what was under way: an entry by its index, or a read by its command.
 	Doing string

@@ -35,15 +35,14 @@ func (set *settings) overshoot() int64 { return set.maxMemory/8 + int64(set.limi
 // evict removes a victim whose version still matches.
 func (k *Keyspace) evict(v *Victim) (gone bool) {
 	k.planned.remove(v)
-	k.st.Lock(v.Slot)
-	defer k.st.Unlock(v.Slot)
-	if s := &k.slots[v.Slot]; !s.owned || s.frozen {
-		return false
+	k.st.Lock(v.Slot) // and not unlocked behind a panic, as DefectError says
+	if s := &k.slots[v.Slot]; s.owned && !s.frozen {
+		if ref, ok := k.st.Lookup(v.Slot, v.Key); ok && (ref.Version() == v.Version || planted("evict-other-version")) {
+			gone = k.st.Delete(v.Slot, v.Key)
+		}
 	}
-	if ref, ok := k.st.Lookup(v.Slot, v.Key); ok && (ref.Version() == v.Version || planted("evict-other-version")) {
-		return k.st.Delete(v.Slot, v.Key)
-	}
-	return false
+	k.st.Unlock(v.Slot)
+	return gone
 }
 
 const (

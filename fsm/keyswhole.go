@@ -24,20 +24,25 @@ func (x *execution) eachKey(c *Cover, f func(key []byte, r store.Ref) bool) {
 			continue
 		}
 		for position := uint64(0); more; {
-			x.k.st.RLock(slot)
-			now := x.ctx.Now()
-			position = x.k.st.Scan(slot, position, keysAtOnce, func(key []byte, r store.Ref) {
-				if more && !r.Dead(now) {
-					x.ctx.NoteDue(r.ExpireAt())
-					more = f(key, r)
-				}
-			})
-			x.k.st.RUnlock(slot)
-			if position == 0 {
+			if position = x.someKeys(slot, position, &more, f); position == 0 {
 				break
 			}
 		}
 	}
+}
+
+// someKeys visits live keys of a slot from a position on, and returns the next position, 0 at the end. It sets more to
+// what f returned. What f meets may be a defect that only its read is to fail by: the slot is free again behind it.
+func (x *execution) someKeys(slot uint16, position uint64, more *bool, f func(key []byte, r store.Ref) bool) uint64 {
+	x.k.st.RLock(slot)
+	defer x.k.st.RUnlock(slot)
+	now := x.ctx.Now()
+	return x.k.st.Scan(slot, position, keysAtOnce, func(key []byte, r store.Ref) {
+		if *more && !r.Dead(now) {
+			x.ctx.NoteDue(r.ExpireAt())
+			*more = f(key, r)
+		}
+	})
 }
 
 // seen is covered for what takes long: ownership may change meanwhile, and the command is then tried again. Nothing is

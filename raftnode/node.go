@@ -264,10 +264,10 @@ func (n *Node) fatal(err error) {
 	if !n.died.CompareAndSwap(false, true) {
 		return
 	}
-	n.log.Error("node must stop", "error", err)
 	if n.cfg.Events.Fatal != nil {
-		n.cfg.Events.Fatal(err)
+		n.cfg.Events.Fatal(err) // first: a log that cannot be written does not keep the process
 	}
+	n.log.Error("node must stop", "error", err)
 }
 
 // Cluster tells the cluster's id, empty when none is set, and the recovery epoch.

@@ -176,12 +176,12 @@ func (n *Node) startReplica(group uint32, number uint64, bootstrap bool) error {
 
 // fatal is called when a machine met what it may not skip.
 func (n *Node) fatal(err error) {
+	n.cfg.Fatal(err) // first: a log that cannot be written does not keep the process
 	var where slog.Attr
 	if defect, ok := errors.AsType[*fsm.DefectError](err); ok {
 		where = slog.String("stack", string(defect.Stack))
 	}
 	n.log.Error("replica stopped", slog.Any("error", err), where)
-	n.cfg.Fatal(err)
 }
 
 // grows tells whether a Sub may make data grow. Control commands are small and often free space.

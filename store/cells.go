@@ -14,7 +14,8 @@ const (
 	// cellsAtOnce are taken from Memory together.
 	cellsAtOnce = 256
 	// cellsInStock are kept ready by who reads a view of the whole store: more than writes capture while it reads
-	// a few segments and pauses, and more than the one entry that carries what came while a disk stood still.
+	// a few segments and pauses, also when a disk stood still and one entry carries what came meanwhile. An entry can
+	// hold more writes yet, of small values; those wait for fresh pages, as all would without a stock.
 	cellsInStock = 8 * cellsAtOnce
 	// placesAtOnce are made together; one in placesInStock is enough for a slot of a thousand keys.
 	placesAtOnce  = 8192

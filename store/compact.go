@@ -32,8 +32,14 @@ const compactBytes = 256 << 10
 func (s *Store) move(r arena.Ref) int {
 	n := node(s.arena.Bytes(r))
 	slot := SlotOf(n.key())
-	s.Lock(slot)
-	defer s.Unlock(slot)
+	s.Lock(slot) // and not unlocked behind a panic: nobody is to read what was half moved
+	size := s.moveIn(slot, r, n)
+	s.Unlock(slot)
+	return size
+}
+
+// moveIn is move for a slot that is locked.
+func (s *Store) moveIn(slot uint16, r arena.Ref, n node) int {
 	t := s.slots[slot].t
 	if t == nil || t.pins > 0 {
 		return 0

@@ -282,15 +282,15 @@ func (s *Store) own(slot uint16, t *slotTable, g *segment) {
 	if live := s.views.live.Load(); live != nil {
 		watched := measured(*live)
 		watched.start()
-		s.captureSegment(slot, t, g, (*segment).captureForWriter)
+		s.captureSegment(slot, t, g, true)
 		watched.stop()
 	} else {
 		g.gen = s.views.newest.Load()
 	}
 }
 
-// captureSegment gives a segment to the views that lack it. capture is the way of the calling goroutine.
-func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment, capture func(*segment, *piece)) {
+// captureSegment gives a segment to the views that lack it. writer tells that the calling goroutine is the writer.
+func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment, writer bool) {
 	gen := g.gen
 	g.gen = s.views.newest.Load()
 	live := s.views.live.Load()
@@ -317,7 +317,9 @@ func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment, capture fu
 	if p == nil {
 		p = &piece{words: make([]uint64, len(g.words))}
 	}
-	capture(g, p)
+	p.prefix, p.depth, p.due = g.prefix, g.depth, slices.Clone(g.due)
+	copy(p.words, g.words)
+	g.share(writer)
 	for _, v := range *live {
 		if !lacks(v) {
 			continue
@@ -330,21 +332,16 @@ func (s *Store) captureSegment(slot uint16, t *slotTable, g *segment, capture fu
 	}
 }
 
-// captureForWriter copies a segment to a piece with room for its words, and marks them shared. The one writer is all that
-// reads words without their slot's lock (Warm, find): its own marks need not be atomic, which takes thrice as long.
-func (g *segment) captureForWriter(p *piece) {
-	p.prefix, p.depth, p.due = g.prefix, g.depth, slices.Clone(g.due)
-	copy(p.words, g.words)
-	for i := range g.words {
-		g.words[i] |= sharedBit
+// share marks the words of a segment shared. The writer is all that reads words without their slot's lock (Warm, and
+// find for SORT in a write): its own marks need not be atomic, which takes three times as long.
+func (g *segment) share(writer bool) {
+	if writer {
+		for i := range g.words {
+			g.words[i] |= sharedBit
+		}
+		return
 	}
-}
-
-// captureForView is captureForWriter by a goroutine that reads a view.
-func (g *segment) captureForView(p *piece) {
-	p.prefix, p.depth, p.due = g.prefix, g.depth, slices.Clone(g.due)
 	for i := range g.words {
-		p.words[i] = g.words[i]
 		atomic.StoreUint64(&g.words[i], g.words[i]|sharedBit)
 	}
 }
@@ -424,7 +421,7 @@ func (v *View) pieces(slot uint16, f *frozen, from uint64, out []*piece) (_ []*p
 		if p == nil {
 			g := f.t.at(from)
 			assert(g.prefix == from && g.gen < v.id, "a view misses a segment")
-			v.s.captureSegment(slot, f.t, g, (*segment).captureForView)
+			v.s.captureSegment(slot, f.t, g, false)
 			if p = f.take(from); p == nil { // broken just now
 				for _, o := range out {
 					v.drop(o)

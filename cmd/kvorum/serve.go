@@ -55,11 +55,7 @@ func newServe(io stdio) *cobra.Command {
 		memory := host.Mapped()
 		h.Memory = memory
 		defer paceCollector(io.getenv, memory.Taken)()
-		abort := func(err error) {
-			printError(io.err, plainError{err})
-			os.Exit(exitFailed)
-		}
-		if err := runServe(cmd.Context(), h, &cfg, io.err, abort); err != nil {
+		if err := runServe(cmd.Context(), h, &cfg, io.err, func() { os.Exit(exitFailed) }); err != nil {
 			return &exitError{exitFailed, plainError{err}}
 		}
 		return nil
@@ -140,15 +136,15 @@ func newLogger(c *config, w io.Writer) (*slog.Logger, error) {
 }
 
 // runServe is a node's life: what is opened last is closed first, so that nothing below an edge is
-// gone while a request is under way. abort ends the process; it is called with the reason when closing hangs.
-func runServe(ctx context.Context, h *host.Host, c *config, stderr io.Writer, abort func(error)) error {
+// gone while a request is under way. exit ends the process; it is called when closing hangs after a fatal condition.
+func runServe(ctx context.Context, h *host.Host, c *config, stderr io.Writer, exit func()) error {
 	log, err := newLogger(c, stderr)
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	defer boundClosing(ctx, log, stderr, abort)()
+	life := newLifetime(ctx, log, stderr, exit)
+	defer life.close()
+	ctx, stop := life.ctx, life.end
 
 	// Listeners first: a port in use must not touch the data folder. The peer link listens by itself,
 	// later, so its port is only tried here.

@@ -39,7 +39,7 @@ func startServe(t *testing.T, h *host.Host, c *config) *life {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		l.done <- runServe(ctx, h, c, l.said, func(err error) { panic(err) })
+		l.done <- runServe(ctx, h, c, l.said, func() { t.Error("closing hangs") })
 	}()
 	t.Cleanup(func() { stop(); <-over })
 	return l

@@ -4,8 +4,8 @@
 // takes. It fills one node with keys, writes to them at a steady rate, and compares the latencies before,
 // while and after snapshots are taken; then it restarts the node and a real Redis with as many keys
 // of the same size, and compares the time until they answer, per key. It fails when p99.9 rises by more than
-// -margin, or when the node is slower to restart than Redis. A run whose phases before and after differ by more than
-// -margin says nothing about snapshots and is repeated, a few times at most.
+// -margin, or when the node is slower to restart than Redis. A run that tells nothing, because the phases before and after
+// allow different verdicts, is repeated; the fifth of them fails, too.
 package main
 
 import (
@@ -49,7 +49,7 @@ func main() {
 	flag.DurationVar(&s.phase, "phase", 40*time.Second, "length of the phases before and after the snapshots, and least length of that with them")
 	flag.DurationVar(&s.margin, "margin", 5*time.Millisecond, "by how much p99.9 may rise while snapshots are taken")
 	flag.DurationVar(&s.hold, "hold", 2*time.Millisecond, "how long a capture may hold up the apply goroutine")
-	flag.IntVar(&s.runs, "runs", 3, "times to go through the phases; every one is judged")
+	flag.IntVar(&s.runs, "runs", 3, "times to go through the phases; every one that tells something is judged")
 	flag.IntVar(&s.restarts, "restarts", 3, "restarts of each server, by turns; the medians are compared; 0 for none")
 	flag.Parse()
 	if err := start(context.Background(), s); err != nil {
