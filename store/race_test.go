@@ -108,3 +108,34 @@ func checkFrozen(t *testing.T, s *Store, wg *sync.WaitGroup, keys int, key func(
 		}
 	})
 }
+
+// Goal: the writer may read words of slots that it has no lock of, as Warm does and SORT, while a view's goroutine
+// captures them. Method: both at once, for the race detector.
+func TestWriterReadsBesideAView(t *testing.T) {
+	s, names := benchStore(2000)
+	for range 3 {
+		v, err := s.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stop atomic.Bool
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer stop.Store(true)
+			defer v.Close()
+			for slot := range uint16(Slots) {
+				if err := v.Section(slot, func([]byte) error { return nil }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		for i := 0; !stop.Load(); i++ {
+			key := names[i%len(names)]
+			s.Warm([]Place{{Slot: SlotOf(key), Key: key}})
+			if _, ok := s.Lookup(SlotOf(key), key); !ok {
+				t.Errorf("%s is gone", key)
+			}
+		}
+		wg.Wait()
+	}
+}
