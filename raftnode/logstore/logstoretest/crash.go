@@ -4,6 +4,7 @@ package logstoretest
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -108,8 +109,7 @@ func crashAt(t *testing.T, fresh Fresh, at int64, policy host.CrashPolicy, first
 			break
 		}
 	}
-	b.sub.Disk.OnStep(nil)
-	if !crashed.Load() {
+	if !crashed.disarm(b.sub.Disk) {
 		b.close(t)
 		return false
 	}
@@ -117,8 +117,7 @@ func crashAt(t *testing.T, fresh Fresh, at int64, policy host.CrashPolicy, first
 	for again := int64(1); ; again++ {
 		crashed := arm(b.sub.Disk, again, policy)
 		s, err := b.sub.Open()
-		b.sub.Disk.OnStep(nil)
-		if !crashed.Load() {
+		if !crashed.disarm(b.sub.Disk) {
 			if err != nil {
 				t.Fatalf("%s: open after the crash: %v", name, err)
 			}
@@ -132,7 +131,7 @@ func crashAt(t *testing.T, fresh Fresh, at int64, policy host.CrashPolicy, first
 
 // play runs one call and returns what the log may hold if a crash came: what an acknowledged call
 // made, else that or what was there before.
-func (b *bench) play(t fataler, o op, crashed *atomic.Bool) (may []*model) {
+func (b *bench) play(t fataler, o op, crashed *armed) (may []*model) {
 	t.Helper()
 	after, err := o.run(b)
 	switch {
@@ -146,19 +145,39 @@ func (b *bench) play(t fataler, o op, crashed *atomic.Bool) (may []*model) {
 	return []*model{b.m}
 }
 
+// armed is a crash that is to come, or came.
+type armed struct {
+	*atomic.Bool // that it came
+	mu           sync.Mutex
+	left         int64 // steps, 0 when it came or was called off
+}
+
 // arm crashes the disk at the step-th step from now, before it is taken. Steps may be taken by
 // several goroutines.
-func arm(disk *host.MemFS, step int64, policy host.CrashPolicy) *atomic.Bool {
-	crashed, left := new(atomic.Bool), new(atomic.Int64)
-	left.Store(step)
+func arm(disk *host.MemFS, step int64, policy host.CrashPolicy) *armed {
+	a := &armed{Bool: new(atomic.Bool), left: step}
 	disk.OnStep(func(string, string) error {
-		if left.Add(-1) == 0 {
-			crashed.Store(true)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.left == 0 {
+			return nil
+		}
+		if a.left--; a.left == 0 {
+			a.Store(true)
 			disk.Crash(policy)
 		}
 		return nil
 	})
-	return crashed
+	return a
+}
+
+// disarm calls it off unless it came, which it tells. A goroutine that was about to take a step takes it unharmed.
+func (a *armed) disarm(disk *host.MemFS) (crashed bool) {
+	disk.OnStep(nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left = 0
+	return a.Load()
 }
 
 // recovered checks that an opened store holds one of the models, keeps holding it through a power
@@ -215,8 +234,7 @@ func crashRound(t *rapid.T, b *bench) {
 		o := drawOp(t, b)
 		may, where = b.play(t, o, crashed), o.name
 	}
-	b.sub.Disk.OnStep(nil)
-	if !crashed.Load() {
+	if !crashed.disarm(b.sub.Disk) {
 		b.sub.Disk.Crash(policy)
 	}
 	b.open(t)

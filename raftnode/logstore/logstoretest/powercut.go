@@ -210,7 +210,7 @@ var _ Power = (*MemPower)(nil)
 // Arm implements Power.
 func (p *MemPower) Arm(rng *rand.Rand) *atomic.Bool {
 	p.policy = host.CrashPolicy{Survive: []float64{0, 0.3, 0.7, 1}[rng.IntN(4)]}
-	p.cut = arm(p.Disk, 1+rng.Int64N(int64(p.Steps)), p.policy)
+	p.cut = arm(p.Disk, 1+rng.Int64N(int64(p.Steps)), p.policy).Bool
 	return p.cut
 }
 
