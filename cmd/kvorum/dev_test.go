@@ -275,11 +275,11 @@ func TestShareEnv(t *testing.T) {
 		nodes, cores int
 		want         []string
 	}{
-		{[]string{"A=b"}, 3, 2, []string{"A=b", "GOMAXPROCS=1"}},
+		{[]string{"A=b"}, 3, 2, []string{"A=b", "GOMAXPROCS=2"}},
 		{[]string{"A=b"}, 3, 16, []string{"A=b", "GOMAXPROCS=5"}},
 		{nil, 1, 8, []string{"GOMAXPROCS=8"}},
 		{[]string{"GOMAXPROCS=7", "A=b"}, 3, 2, []string{"GOMAXPROCS=7", "A=b"}},
-		{[]string{"GOMAXPROCS_="}, 3, 6, []string{"GOMAXPROCS_=", "GOMAXPROCS=2"}},
+		{[]string{"GOMAXPROCS_="}, 3, 9, []string{"GOMAXPROCS_=", "GOMAXPROCS=3"}},
 	} {
 		was := slices.Clone(c.env)
 		if got := shareEnv(c.env, c.nodes, c.cores); !slices.Equal(got, c.want) || !slices.Equal(c.env, was) {

@@ -65,7 +65,7 @@ func (d *devConfig) notStarted() (rest []*devNode) {
 // plan says how each node starts. Node 0 founds the cluster unless another node is a member already: a
 // node whose folder is gone joins the others, since a second cluster beside theirs is never meant.
 func (d *devConfig) plan() []*devNode {
-	env := shareEnv(os.Environ(), d.nodes, runtime.GOMAXPROCS(0))
+	env, _ := awakeEnv(shareEnv(os.Environ(), d.nodes, runtime.GOMAXPROCS(0)))
 	nodes := make([]*devNode, d.nodes)
 	for i := range nodes {
 		nodes[i] = d.node(i)
@@ -153,15 +153,18 @@ func (n *devNode) run(ctx context.Context, self string, out *lineWriter) (left b
 	return left && err == nil, err
 }
 
+// leastShare lets a node go on while it waits for its disk.
+const leastShare = 2
+
 // shareEnv is env with each of the nodes' share of the machine's cores, unless env says another: nodes
-// that each take the whole machine for theirs spend a fifth of it on waking one another's threads.
+// that each take a large machine for theirs spend much of it on waking one another's threads.
 func shareEnv(env []string, nodes, cores int) []string {
 	for _, e := range env {
 		if strings.HasPrefix(e, "GOMAXPROCS=") {
 			return env
 		}
 	}
-	return append(slices.Clone(env), "GOMAXPROCS="+strconv.Itoa(max(1, cores/nodes)))
+	return append(slices.Clone(env), "GOMAXPROCS="+strconv.Itoa(max(leastShare, cores/nodes)))
 }
 
 // lineWriter keeps the lines of several children whole.

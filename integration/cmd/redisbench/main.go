@@ -62,7 +62,7 @@ func main() {
 	flag.IntVar(&s.clients, "clients", 50, "connections")
 	flag.IntVar(&s.requests, "requests", 200_000, "requests of one measurement, ten times as many with a pipeline")
 	flag.IntVar(&s.groups, "groups", 3, "data groups of the cluster")
-	flag.IntVar(&s.procs, "procs", max(1, runtime.NumCPU()/3), "GOMAXPROCS of each node, its share of the processors; 0 leaves it alone")
+	flag.IntVar(&s.procs, "procs", max(2, runtime.NumCPU()/3), "GOMAXPROCS of each node, as kvorum dev has it; 0 leaves it alone")
 	flag.Parse()
 	if err := run(context.Background(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "redisbench: FAILED:", err)
