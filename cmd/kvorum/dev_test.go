@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -285,5 +286,16 @@ func TestShareEnv(t *testing.T) {
 		if got := shareEnv(c.env, c.nodes, c.cores); !slices.Equal(got, c.want) || !slices.Equal(c.env, was) {
 			t.Errorf("%d nodes, %d cores, %q: %q", c.nodes, c.cores, was, got)
 		}
+	}
+}
+
+// TestNodeSays: dev shows what a node says, but for what only dev is to know, and what the scheduler says of itself.
+func TestNodeSays(t *testing.T) {
+	var said bytes.Buffer
+	script := "for l in '" + firstTrace + "gomaxprocs=2' one '" + saysLeft + "' 'SCHED 7ms: two'; do echo \"$l\" >&2; done"
+	n := devNode{name: "node0", args: []string{"-c", script}}
+	left, err := n.run(t.Context(), "/bin/sh", &lineWriter{w: &said})
+	if err != nil || !left || said.String() != "node0: one\nnode0: SCHED 7ms: two\n" {
+		t.Errorf("%v, %v, %q", left, err, said.String())
 	}
 }

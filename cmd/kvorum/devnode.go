@@ -141,11 +141,13 @@ func (n *devNode) run(ctx context.Context, self string, out *lineWriter) (left b
 	}
 	scan := bufio.NewScanner(pipe)
 	for scan.Scan() {
-		if strings.Contains(scan.Text(), saysLeft) {
+		switch said := scan.Text(); {
+		case strings.Contains(said, saysLeft):
 			left = true
-			continue
+		case strings.HasPrefix(said, firstTrace):
+		default:
+			out.line(n.name + ": " + said)
 		}
-		out.line(n.name + ": " + scan.Text())
 	}
 	// A line too long for the scanner must not block the child.
 	_, _ = io.Copy(io.Discard, pipe)

@@ -18,6 +18,8 @@ import (
 const (
 	schedulerSetting = "schedtrace="
 	schedulerAwake   = schedulerSetting + "2147483647"
+	// firstTrace begins the line that comes at once on a machine which has been up for longer than that.
+	firstTrace = "SCHED 0ms: "
 )
 
 // awakeEnv is env with schedulerAwake in GODEBUG; false when the user has set schedtrace, to whatever value.
