@@ -5,6 +5,7 @@ package main
 import (
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,6 +41,15 @@ func awakeEnv(env []string) ([]string, bool) {
 	return env, true
 }
 
+// secondThread gives a node on a machine with one core two threads, unless env says another: a monitor that looks
+// around every 10 ms finds out late that the only one waits for the disk.
+func secondThread(env []string, threads int) []string {
+	if threads >= leastShare {
+		return env
+	}
+	return shareEnv(env, 1, leastShare)
+}
+
 // runsNode tells whether args are those of a node.
 func runsNode(args []string) bool {
 	c, _, err := newRoot(stdio{in: strings.NewReader(""), out: io.Discard, err: io.Discard, getenv: os.Getenv}).Find(args)
@@ -53,6 +63,7 @@ func keepAwake() {
 	if !ok || !runsNode(os.Args[1:]) {
 		return
 	}
+	env = secondThread(env, runtime.GOMAXPROCS(0))
 	if self, err := os.Executable(); err == nil {
 		_ = syscall.Exec(self, os.Args, env) // it returns only when it failed, and all works without
 	}

@@ -35,6 +35,24 @@ func TestAwakeEnv(t *testing.T) {
 	}
 }
 
+// TestSecondThread: one core makes two threads, more are left to Go, and what the user says wins.
+func TestSecondThread(t *testing.T) {
+	for _, c := range []struct {
+		env     []string
+		threads int
+		want    []string
+	}{
+		{[]string{"A=b"}, 1, []string{"A=b", "GOMAXPROCS=2"}},
+		{[]string{"A=b"}, 2, []string{"A=b"}},
+		{[]string{"A=b"}, 64, []string{"A=b"}},
+		{[]string{"GOMAXPROCS=1"}, 1, []string{"GOMAXPROCS=1"}},
+	} {
+		if got := secondThread(c.env, c.threads); !slices.Equal(got, c.want) {
+			t.Errorf("%q, %d: %q", c.env, c.threads, got)
+		}
+	}
+}
+
 // TestRunsNode: only nodes begin anew.
 func TestRunsNode(t *testing.T) {
 	for line, want := range map[string]bool{

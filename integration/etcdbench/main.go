@@ -57,7 +57,7 @@ func main() {
 	flag.IntVar(&s.valueSize, "value", 100, "value size in bytes")
 	flag.DurationVar(&s.seconds, "time", 5*time.Second, "length of each measurement")
 	flag.Float64Var(&s.want, "want", 5, "least ratio for writes and for reads")
-	procs := flag.Int("procs", max(1, runtime.NumCPU()/3), "GOMAXPROCS of each server, its share of the cores; 0 leaves it alone")
+	procs := flag.Int("procs", max(2, runtime.NumCPU()/3), "GOMAXPROCS of each server, as kvorum dev has it; 0 leaves it alone")
 	flag.StringVar(&s.only, "only", "", "run one side without judging: kvorum or etcd")
 	groups := flag.Int("groups", 0, "data groups of the Kvorum cluster; 0 for its default")
 	flag.Parse()
