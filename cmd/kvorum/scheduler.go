@@ -33,11 +33,12 @@ func awakeEnv(env []string) ([]string, bool) {
 	if strings.Contains(env[i], schedulerSetting) {
 		return env, false
 	}
-	env = slices.Clone(env)
-	env[i] = strings.TrimSuffix(env[i], ",") + "," + schedulerAwake
-	if env[i] == name+","+schedulerAwake {
-		env[i] = name + schedulerAwake
+	value := strings.Trim(env[i][len(name):], ",")
+	if value != "" {
+		value += ","
 	}
+	env = slices.Clone(env)
+	env[i] = name + value + schedulerAwake
 	return env, true
 }
 
