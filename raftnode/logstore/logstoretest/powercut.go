@@ -202,7 +202,7 @@ type MemPower struct {
 	Steps int
 
 	policy host.CrashPolicy
-	cut    *atomic.Bool
+	cut    *armed
 }
 
 var _ Power = (*MemPower)(nil)
@@ -210,8 +210,8 @@ var _ Power = (*MemPower)(nil)
 // Arm implements Power.
 func (p *MemPower) Arm(rng *rand.Rand) *atomic.Bool {
 	p.policy = host.CrashPolicy{Survive: []float64{0, 0.3, 0.7, 1}[rng.IntN(4)]}
-	p.cut = arm(p.Disk, 1+rng.Int64N(int64(p.Steps)), p.policy).Bool
-	return p.cut
+	p.cut = arm(p.Disk, 1+rng.Int64N(int64(p.Steps)), p.policy)
+	return p.cut.Bool
 }
 
 // Later implements Power: steps do not depend on how fast the machine is.
@@ -222,8 +222,8 @@ func (p *MemPower) Exact() bool { return true }
 
 // Cut implements Power.
 func (p *MemPower) Cut() error {
-	p.Disk.OnStep(nil)
-	if !p.cut.Swap(true) {
+	if !p.cut.disarm(p.Disk) {
+		p.cut.Store(true)
 		p.Disk.Crash(p.policy)
 	}
 	return nil
@@ -231,6 +231,6 @@ func (p *MemPower) Cut() error {
 
 // Restore implements Power.
 func (p *MemPower) Restore() error {
-	p.cut = new(atomic.Bool)
+	p.cut = &armed{Bool: new(atomic.Bool)}
 	return nil
 }
