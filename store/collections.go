@@ -41,6 +41,13 @@ func (s *Store) SetField(slot uint16, key []byte, r Ref, field, value []byte, ve
 			}
 		}
 	}
+	return s.editField(slot, key, field, value, version)
+}
+
+// editField is SetField where there is more to do. It stands apart so that SetField has next to nothing on its stack.
+//
+//go:noinline
+func (s *Store) editField(slot uint16, key, field, value []byte, version uint64) (created bool) {
 	s.EditHash(slot, key, version, func(h *collections.HashEdit) { created = h.Set(field, value) })
 	return created
 }

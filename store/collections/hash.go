@@ -140,16 +140,19 @@ func (h Hash) Get(field []byte) ([]byte, bool) {
 
 // PackedField is Get on a packed hash.
 func PackedField(p, field []byte) ([]byte, bool) {
-	n, at := tableOf(p, hashWidth)
+	last := len(p) - 1
+	if last < 0 {
+		return nil, false
+	}
 	off := 0
-	for ; n > 0; n-- {
+	// No sum is kept in a hash, so what tableOf would look for is not there.
+	for at := last - hashWidth*int(p[last]); at < last; at += hashWidth {
 		mid := off + int(p[at])
 		end := mid + int(p[at+1])
 		if mid-off == len(field) && (mid == off || p[mid-1] == field[len(field)-1] && string(p[off:mid]) == string(field)) {
 			return p[mid:end:end], true
 		}
 		off = end
-		at += hashWidth
 	}
 	return nil, false
 }
