@@ -40,7 +40,8 @@ func runHSet(x *execution, args [][]byte) Result {
 	}
 	created := int64(0)
 	if len(args) == 3 {
-		if x.k.st.SetField(x.slot, args[0], ref, args[1], args[2], x.ctx.NextVersion()) {
+		version := x.ctx.NextVersion()
+		if !ref.OverwriteField(x.slot, args[1], args[2], version) && x.k.st.SetField(x.slot, args[0], args[1], args[2], version) {
 			created = 1
 		}
 	} else {

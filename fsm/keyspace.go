@@ -307,12 +307,15 @@ func (x *execution) write(cmd *Command) Result {
 
 // get finds a live entry for reading.
 func (x *execution) get(key []byte) (store.Ref, bool) {
-	ref, ok := x.k.st.Get(x.slot, key, x.now)
+	var ref store.Ref
+	var ok bool
+	if x.set.maxMemory != 0 {
+		ref, ok = x.k.st.Use(x.slot, key, x.now, tickAt(max(x.now, x.ctx.Wall)))
+	} else {
+		ref, ok = x.k.st.Get(x.slot, key, x.now)
+	}
 	if ok {
 		x.ctx.NoteDue(ref.ExpireAt())
-		if x.set.maxMemory != 0 {
-			x.k.st.TouchRef(ref, tickAt(max(x.now, x.ctx.Wall)))
-		}
 	} else {
 		x.missed(key)
 	}

@@ -27,29 +27,34 @@ func (s *Store) EditHash(slot uint16, key []byte, version uint64, f func(h *coll
 	s.endEdit(slot, &x, key, TypeHash, version, e)
 }
 
-// SetField stores a field of the hash at key and tells whether it is new; otherwise as EditHash. r is what Lookup
-// says of the key now. To write over a value of the same length is the commonest edit, and costs no more than
-// finding it.
-func (s *Store) SetField(slot uint16, key []byte, r Ref, field, value []byte, version uint64) (created bool) {
-	if t := s.slots[slot].t; r.g != nil && t.hot.b == r.b && s.untouched(t) {
-		if p, ok := r.b.shortPacked(TypeHash); ok {
-			if v, ok := collections.PackedField(p, field); ok && len(v) == len(value) {
-				copy(v, value)
-				r.b.setVersion(version)
-				s.TouchRef(r, s.clock.tick.Load())
-				return false
-			}
-		}
-	}
-	return s.editField(slot, key, field, value, version)
-}
-
-// editField is SetField where there is more to do. It stands apart so that SetField has next to nothing on its stack.
-//
-//go:noinline
-func (s *Store) editField(slot uint16, key, field, value []byte, version uint64) (created bool) {
+// SetField stores a field of the hash at key and tells whether it is new; otherwise as EditHash.
+func (s *Store) SetField(slot uint16, key, field, value []byte, version uint64) (created bool) {
 	s.EditHash(slot, key, version, func(h *collections.HashEdit) { created = h.Set(field, value) })
 	return created
+}
+
+// OverwriteField is SetField for the commonest edit, that of a value of the same length in the entry written last, which
+// costs no more than finding it. It does nothing and is false when there is more to do. r may be no entry, and of any type.
+func (r Ref) OverwriteField(slot uint16, field, value []byte, version uint64) bool {
+	if r.g == nil {
+		return false
+	}
+	s := r.s
+	if t := s.slots[slot].t; t.hot.b != r.b || !s.untouched(t) {
+		return false
+	}
+	p, ok := r.b.shortPacked(TypeHash)
+	if !ok {
+		return false
+	}
+	v, ok := collections.PackedField(p, field)
+	if !ok || len(v) != len(value) {
+		return false
+	}
+	copy(v, value)
+	r.b.setVersion(version)
+	s.TouchRef(r, s.clock.tick.Load())
+	return true
 }
 
 // EditSet is EditList for a set.

@@ -54,9 +54,14 @@ func (s *Store) Touch(slot uint16, key []byte, tick uint32) {
 
 // TouchRef is Touch for an entry at hand.
 func (s *Store) TouchRef(r Ref, tick uint32) {
-	if word := r.b.recency(); (word.Load()^tick)&tickMask != 0 || s.clock.frequency.Load() {
+	if word := r.b.recency(); s.stale(word, tick) {
 		s.note(word, tick)
 	}
+}
+
+// stale tells whether a use of an entry at tick is to be noted. It is small enough to become part of the caller.
+func (s *Store) stale(word *atomic.Uint32, tick uint32) bool {
+	return (word.Load()^tick)&tickMask != 0 || s.clock.frequency.Load()
 }
 
 func (s *Store) touch(n node, tick uint32) { s.note(n.recency(), tick) }

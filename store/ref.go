@@ -149,6 +149,26 @@ func (s *Store) Get(slot uint16, key []byte, now int64) (Ref, bool) {
 	return r, true
 }
 
+// Use is Get of a key that is used at tick: it touches what it finds.
+func (s *Store) Use(slot uint16, key []byte, now int64, tick uint32) (Ref, bool) {
+	t := s.slots[slot].t
+	if t == nil {
+		return Ref{}, false
+	}
+	if h := &t.hot; h.g != nil && h.g.due == nil && h.b.isShort(key) {
+		if word := h.b.recency(); s.stale(word, tick) {
+			s.note(word, tick)
+		}
+		return Ref{s: s, g: h.g, i: h.i, b: h.b}, true
+	}
+	r, ok := s.lookup(t, key)
+	if !ok || r.Dead(now) {
+		return Ref{}, false
+	}
+	s.TouchRef(r, tick)
+	return r, true
+}
+
 // Lookup returns the entry of a key, also when it is dead and not yet removed. Needs the slot's
 // lock.
 func (s *Store) Lookup(slot uint16, key []byte) (Ref, bool) {

@@ -48,7 +48,7 @@ func TestSetFieldIsAnEdit(t *testing.T) {
 			var made bool
 			b.EditHash(slot, key, version, func(h *collections.HashEdit) { made = h.Set(field, value) })
 			r, _ := a.Lookup(slot, key)
-			if got := a.SetField(slot, key, r, field, value, version); got != made {
+			if got := !r.OverwriteField(slot, field, value, version) && a.SetField(slot, key, field, value, version); got != made {
 				t.Fatalf("step %d: created %v, want %v", i, got, made)
 			}
 		}

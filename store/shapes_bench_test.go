@@ -26,11 +26,10 @@ func BenchmarkEngine(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			slot := SlotOf(key)
 			s.RLock(slot)
-			r, ok := s.Get(slot, key, 1)
+			r, ok := s.Use(slot, key, 1, tick(i))
 			if !ok || r.Type() != TypeString {
 				b.Fatal("missing")
 			}
-			s.TouchRef(r, tick(i))
 			if len(r.Bytes()) != 2 {
 				b.Fatal("another value")
 			}
@@ -61,11 +60,10 @@ func BenchmarkEngine(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			slot := SlotOf(key)
 			s.RLock(slot)
-			r, ok := s.Get(slot, key, 1)
+			r, ok := s.Use(slot, key, 1, tick(i))
 			if !ok || r.Type() != TypeList {
 				b.Fatal("missing")
 			}
-			s.TouchRef(r, tick(i))
 			if len(r.List().Index(0)) != 0 {
 				b.Fatal("another element")
 			}
@@ -81,21 +79,22 @@ func BenchmarkEngine(b *testing.B) {
 			if ok && (r.Dead(1) || r.Type() != TypeHash) {
 				b.Fatal("another type")
 			}
-			s.SetField(slot, key, r, empty, empty, 1)
+			if !r.OverwriteField(slot, empty, empty, 1) {
+				s.SetField(slot, key, empty, empty, 1)
+			}
 			s.Unlock(slot)
 		}
 	})
 	b.Run("HGet", func(b *testing.B) {
 		s := fresh(b)
-		s.SetField(SlotOf(key), key, Ref{}, empty, empty, 1)
+		s.SetField(SlotOf(key), key, empty, empty, 1)
 		for i := 0; b.Loop(); i++ {
 			slot := SlotOf(key)
 			s.RLock(slot)
-			r, ok := s.Get(slot, key, 1)
+			r, ok := s.Use(slot, key, 1, tick(i))
 			if !ok || r.Type() != TypeHash {
 				b.Fatal("missing")
 			}
-			s.TouchRef(r, tick(i))
 			if v, ok := r.Field(empty); !ok || len(v) != 0 {
 				b.Fatal("another field")
 			}

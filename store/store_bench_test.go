@@ -138,7 +138,9 @@ func BenchmarkHash(b *testing.B) {
 			slot := SlotOf(key)
 			s.Lock(slot)
 			r, _ := s.Lookup(slot, key)
-			s.SetField(slot, key, r, field, value, 1)
+			if !r.OverwriteField(slot, field, value, 1) {
+				s.SetField(slot, key, field, value, 1)
+			}
 			s.Unlock(slot)
 		}
 	})
