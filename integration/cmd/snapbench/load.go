@@ -15,15 +15,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/kvorum/kvorum/client"
 )
 
 const (
-	// histogram of microseconds, up to a minute, three digits.
-	histMax    = 60_000_000
-	histDigits = 3
 	// burst bounds the writes that a connection sends at once when it is behind.
 	burst = 256
 	// warmTime of load is measured by nobody.
@@ -61,14 +56,15 @@ func (l *load) close() {
 }
 
 // during writes until f is done, and gives the latencies of all writes that were due meanwhile.
-func (l *load) during(ctx context.Context, f func(ctx context.Context) error) (*hdrhistogram.Histogram, error) {
+func (l *load) during(ctx context.Context, f func(ctx context.Context) error) (*phase, error) {
 	began := time.Now()
 	var end atomic.Int64 // ns since began, 0 before it is known
-	parts := make([]*hdrhistogram.Histogram, len(l.conns))
+	parts := make([]writer, len(l.conns))
 	g, ctx := newCrew(ctx)
+	theft := watchTheft(began)
 	for i, conn := range l.conns {
-		parts[i] = hdrhistogram.New(1, histMax, histDigits)
-		w := writer{l: l, conn: conn, hist: parts[i], value: make([]byte, valueSize)}
+		w := &parts[i]
+		*w = writer{l: l, conn: conn, value: make([]byte, valueSize)}
 		w.every = time.Duration(float64(time.Second) * float64(len(l.conns)) / float64(l.s.rate))
 		w.due = w.every * time.Duration(i) / time.Duration(len(l.conns))
 		g.run(func() error { return w.run(ctx, began, &end) })
@@ -78,20 +74,27 @@ func (l *load) during(ctx context.Context, f func(ctx context.Context) error) (*
 		return f(ctx)
 	})
 	err := g.wait()
-	for _, h := range parts[1:] {
-		parts[0].Merge(h)
+	thefts, terr := theft.stop()
+	p := newPhase(thefts)
+	for i := range parts {
+		for _, w := range parts[i].done {
+			p.add(w)
+		}
 	}
-	return parts[0], err
+	return p, errors.Join(err, terr)
 }
 
 // writer is one connection's part of a plan. Times are since the plan began.
 type writer struct {
 	l          *load
 	conn       *client.Conn
-	hist       *hdrhistogram.Histogram
 	due, every time.Duration
 	value      []byte
+	done       []write
 }
+
+// write is one that was answered: when it was due, since the plan began, and how long after that the answer came.
+type write struct{ due, late time.Duration }
 
 func (w *writer) run(ctx context.Context, began time.Time, end *atomic.Int64) error {
 	for {
@@ -121,10 +124,8 @@ func (w *writer) run(ctx context.Context, began time.Time, end *atomic.Int64) er
 			if _, err := w.conn.Receive(ctx); err != nil {
 				return err
 			}
-			late := time.Since(began) - first - time.Duration(i)*w.every
-			if err := w.hist.RecordValue(min(max(late.Microseconds(), 1), histMax)); err != nil {
-				return err
-			}
+			due := first + time.Duration(i)*w.every
+			w.done = append(w.done, write{due: due, late: time.Since(began) - due})
 		}
 	}
 }
@@ -172,8 +173,8 @@ func (b *bench) phases(ctx context.Context) error {
 }
 
 // errVoid: the phases without snapshots, before and after, differ by more than snapshots may cost, and what was
-// measured meanwhile lies between what they allow: the run tells nothing, something else on the machine came or went.
-var errVoid = errors.New("the phases before and after differ by more than -margin")
+// measured meanwhile lies between what they allow; or the machine was another's for too long. The run tells nothing.
+var errVoid = errors.New("this tells nothing")
 
 // maxVoid bounds the runs that are repeated because they tell nothing.
 const maxVoid = 4
@@ -202,7 +203,7 @@ func (b *bench) run(ctx context.Context, l *load) error {
 	if err != nil {
 		return fmt.Errorf("during: %w", err)
 	}
-	report("during", during)
+	during.report("during")
 	fmt.Printf("  snapshots took %v\n", took)
 	held, err := b.holdups(mark)
 	if err != nil {
@@ -217,7 +218,10 @@ func (b *bench) run(ctx context.Context, l *load) error {
 	if long := max(held.view, held.captures); long > b.s.hold {
 		return fmt.Errorf("a capture held the apply goroutine for %v", long)
 	}
-	return b.s.judge(p999(before), p999(during), p999(after))
+	if most := max(before.lost(), during.lost(), after.lost()); most > maxLost {
+		return fmt.Errorf("%.0f %% of a phase were another's: %w", 100*most, errVoid)
+	}
+	return b.s.judge(before.p999(), during.p999(), after.p999())
 }
 
 // judge looks at p99.9 of a run. One that is over what both phases without snapshots allow fails, one that is within what
@@ -228,7 +232,7 @@ func (s *settings) judge(before, during, after time.Duration) error {
 	case during <= min(before, after)+s.margin:
 		return nil
 	case drift > s.margin && during <= max(before, after)+s.margin:
-		return fmt.Errorf("by %v: %w", drift, errVoid)
+		return fmt.Errorf("the phases before and after differ by %v: %w", drift, errVoid)
 	case drift <= s.margin && during <= before+s.margin:
 		return nil
 	}
@@ -236,7 +240,7 @@ func (s *settings) judge(before, during, after time.Duration) error {
 }
 
 // quiet is a phase without snapshots.
-func (b *bench) quiet(ctx context.Context, l *load, name string) (*hdrhistogram.Histogram, error) {
+func (b *bench) quiet(ctx context.Context, l *load, name string) (*phase, error) {
 	was, err := b.snapshots()
 	if err != nil {
 		return nil, err
@@ -245,21 +249,11 @@ func (b *bench) quiet(ctx context.Context, l *load, name string) (*hdrhistogram.
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	report(name, h)
+	h.report(name)
 	if is, err := b.snapshots(); err != nil || is != was {
 		return nil, errors.Join(err, fmt.Errorf("%s: the node took a snapshot of its own accord: raise --snapshot-log with -args", name))
 	}
 	return h, nil
-}
-
-func p999(h *hdrhistogram.Histogram) time.Duration {
-	return time.Duration(h.ValueAtQuantile(99.9)) * time.Microsecond
-}
-
-func report(name string, h *hdrhistogram.Histogram) {
-	ms := func(v int64) float64 { return float64(v) / 1000 }
-	fmt.Printf("%-6s %9d writes   p50 %8.3f ms   p99 %8.3f ms   p99.9 %8.3f ms   max %8.3f ms\n", name, h.TotalCount(),
-		ms(h.ValueAtQuantile(50)), ms(h.ValueAtQuantile(99)), ms(h.ValueAtQuantile(99.9)), ms(h.Max()))
 }
 
 // snapshot lets the node take a snapshot and tells how long that took.
