@@ -4,6 +4,8 @@ package logstore_test
 
 import (
 	"errors"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -152,4 +154,57 @@ func TestCrashEndsWaiters(t *testing.T) {
 		wg.Wait()
 		_ = s.Close() // its files are gone with the process
 	})
+}
+
+// TestSpareSegment: when a segment is half full, the next one's file is made away from the appends, one of which gives
+// it its name later. None is left behind when the log is closed, and one that a crash left is removed.
+func TestSpareSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := host.NewMemFS(1)
+		fs := disk.FS()
+		const spare = "/log/next.tmp"
+		if err := errors.Join(fs.MkdirAll("/log", 0o700), leave(fs, spare)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := logstore.OpenWAL(fs, "/log", logstore.Options{SegmentBytes: smallSegments, TailBytes: 2000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fs.Stat(spare); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what a crash left: %v", err)
+		}
+		made, renamed := 0, 0
+		disk.OnStep(func(op, name string) error { // no two steps at once: each append waits for what it began
+			switch {
+			case op == "create" && strings.HasSuffix(name, ".wal"):
+				made++
+			case op == "rename" && name == spare:
+				renamed++
+			}
+			return nil
+		})
+		for i := uint64(1); i <= 300; i++ {
+			if err := s.StoreLog(&raft.Log{Index: i, Term: 1, Data: make([]byte, 300)}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if made != 0 || renamed < 3 {
+			t.Errorf("%d segments were made by appends, %d before", made, renamed)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fs.Stat(spare); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("behind the log's end: %v", err)
+		}
+	})
+}
+
+func leave(fs host.FS, name string) error {
+	f, err := fs.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }

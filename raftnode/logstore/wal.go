@@ -105,6 +105,11 @@ func (w *walLog) listSegments(fs host.FS) (map[uint64]bool, error) {
 	}
 	ids, listed := make(map[uint64]bool), false
 	for _, name := range names {
+		if name == spareName {
+			if err := fs.Remove(path.Join(w.dir, name)); err != nil {
+				return nil, fmt.Errorf("logstore: open log: %w", err)
+			}
+		}
 		listed = listed || name == metaName
 		if path.Ext(name) == ".wal" {
 			ids[segmentID(name)] = true

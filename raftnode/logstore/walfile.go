@@ -29,10 +29,11 @@ type walFS struct {
 	open    map[*walFile]bool
 	attempt uint64   // counts openings of the log
 	doomed  []string // names to remove
-	// sweeping: a goroutine removes the doomed; sweeper joins it. closing is closed when closed is set.
-	sweeping, closed bool
-	sweeper          sync.WaitGroup
-	closing          chan struct{}
+	// sweeping: a goroutine removes the doomed. making: one makes the spare, which is there once spare is set; see
+	// walspare.go. helpers joins both. closing is closed when closed is set.
+	sweeping, making, spare, closed bool
+	helpers                         sync.WaitGroup
+	closing                         chan struct{}
 	// report poisons the log; it is set before anything is removed.
 	report func(error) error
 }
@@ -49,6 +50,7 @@ type walFile struct {
 	size    int64     // bytes to preallocate when made
 	end     int64     // behind the last append through this handle, 0 = none
 	unborn  bool      // the next sync is the segment's first, or may be
+	half    bool      // it was half full already
 	attempt uint64    // which opening of the log opened it
 	// paid is how many bytes are preallocated, zeroed up to where those behind the log are written: a
 	// sync of bytes that were only reserved makes the file system write its journal too.
@@ -129,7 +131,7 @@ func (v *walFS) sweep() error {
 	if v.short() {
 		return v.sweepAll()
 	}
-	v.sweeper.Go(func() {
+	v.helpers.Go(func() {
 		if err := v.sweepAll(); err != nil {
 			_ = v.report(fmt.Errorf("remove segment: %w", err))
 		}
@@ -194,7 +196,7 @@ func (v *walFS) pause() bool {
 	}
 }
 
-// close joins the goroutine. What is left of the doomed goes when the log is opened again.
+// close joins the goroutines. What is left of the doomed goes when the log is opened again.
 func (v *walFS) close() {
 	v.mu.Lock()
 	if !v.closed {
@@ -202,7 +204,8 @@ func (v *walFS) close() {
 		close(v.closing)
 	}
 	v.mu.Unlock()
-	v.sweeper.Wait()
+	v.helpers.Wait()
+	v.dropSpare()
 }
 
 func (v *walFS) track(f *walFile) {
@@ -250,7 +253,15 @@ func segmentID(name string) uint64 {
 // for a file it leaves nothing behind.
 func (f *walFile) create() error {
 	name := path.Join(f.v.dir, f.name)
-	h, err := f.v.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	spare, err := f.v.useSpare(name, f.size)
+	flag := os.O_RDWR
+	if !spare {
+		flag |= os.O_CREATE | os.O_EXCL
+	}
+	var h host.File
+	if err == nil {
+		h, err = f.v.fs.OpenFile(name, flag, 0o600)
+	}
 	if err == nil {
 		if err = h.Preallocate(f.size); err == nil {
 			f.paid = f.size
@@ -317,6 +328,10 @@ func (f *walFile) Sync() error {
 	}
 	if err := f.f.Sync(); err != nil {
 		return err
+	}
+	if !f.half && f.end >= f.v.reserve/2 {
+		f.half = true
+		f.v.provide()
 	}
 	if !f.unborn {
 		return nil
