@@ -77,12 +77,39 @@ type views struct {
 	live   atomic.Pointer[[]*View]
 	newest atomic.Uint64
 	mu     sync.Mutex // serialises changes of live
+	// spare is the slots of the last whole view, all zero, or nil; guarded by mu. To make them, a megabyte, takes longer
+	// than all else about a view, and by turns begins a collection.
+	spare []frozen
+}
+
+// takeSlots returns places for all slots, all zero.
+func (v *views) takeSlots() []frozen {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	slots := v.spare
+	if v.spare = nil; slots == nil {
+		return make([]frozen, Slots)
+	}
+	return slots
+}
+
+// giveSlots takes back what takeSlots returned and nobody uses.
+func (v *views) giveSlots(slots []frozen) {
+	clear(slots)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.spare = slots
 }
 
 // View freezes all slots. It fails with ErrViewBusy while another whole view is live. Called by the
 // writer, between writes, with no slot lock held.
 func (s *Store) View() (*View, error) {
-	return s.addView(&View{s: s, dense: make([]frozen, Slots)})
+	slots := s.views.takeSlots()
+	v, err := s.addView(&View{s: s, dense: slots})
+	if err != nil {
+		s.views.giveSlots(slots)
+	}
+	return v, err
 }
 
 // ViewSlots freezes some slots. It fails with ErrViewBusy while MaxSlotViews of its kind are live.
@@ -177,6 +204,11 @@ func (v *View) Close() {
 		finish(slot, f)
 	}
 	v.s.cells.trim()
+	if slots := v.dense; slots != nil {
+		// A writer that saw this view among the live ones held a slot's lock, which was taken here since.
+		v.dense = nil
+		v.s.views.giveSlots(slots)
+	}
 }
 
 func (s *Store) dropView(v *View) {

@@ -131,6 +131,31 @@ func TestCapturesAllocateNothing(t *testing.T) {
 	}
 }
 
+// TestViewsShareSlots: the places for all slots are made once, and come back empty.
+func TestViewsShareSlots(t *testing.T) {
+	s := New(Config{HashKey: testHashKey})
+	const slot = 7
+	var first *frozen
+	for version := uint64(1); version < 4; version++ {
+		v, err := s.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.View(); !errors.Is(err, ErrViewBusy) {
+			t.Errorf("a second view: %v", err)
+		}
+		if f := v.slot(slot); first == nil {
+			first = f
+		} else if f != first || f.done || f.t != nil || f.pieces != nil {
+			t.Errorf("view %d has %+v", version, f)
+		}
+		s.Lock(slot)
+		s.SetString(slot, []byte("k"), []byte("v"), Meta{Version: version})
+		s.Unlock(slot)
+		v.Close()
+	}
+}
+
 // Goal: the stopwatch is read around captures that writes make, and around nothing else. Method: a watch that counts
 // its readings; writes before, under and behind a view.
 func TestViewMeasures(t *testing.T) {
