@@ -81,14 +81,14 @@ func (a *applier) command(l *raft.Log) {
 		b = g.pending.take(number)
 	}
 	if b == nil {
-		a.holdup.apply(func() { g.machine.Apply(l.Index, l.Term, l.Data, nil) })
+		a.noteHold("captures", a.holdup.apply(func() { g.machine.Apply(l.Index, l.Term, l.Data, nil) }))
 		return
 	}
 	a.subs = a.subs[:0]
 	for i := range b.items {
 		a.subs = append(a.subs, b.items[i].sub)
 	}
-	a.holdup.apply(func() { g.machine.Apply(l.Index, l.Term, l.Data, a.subs) })
+	a.noteHold("captures", a.holdup.apply(func() { g.machine.Apply(l.Index, l.Term, l.Data, a.subs) }))
 	clear(a.subs)
 	// A machine that stopped on this entry has answered nothing: the process is going down.
 	var err error
@@ -127,12 +127,19 @@ func (a *applier) Apply(l *raft.Log) any {
 // Snapshot implements raft.FSM.
 func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	began := monotonic()
-	view, err := a.g.machine.View()
+	view, took, err := a.holdup.make(a.g.machine.View)
 	if err != nil {
 		return nil, fmt.Errorf("raftnode: snapshot: %w", err)
 	}
-	a.holdup.begin(view)
-	return &frozen{a: a, view: view, began: began, made: time.Since(began)}, nil
+	a.noteHold("view", took)
+	return &frozen{a: a, view: view, began: began, made: took}, nil
+}
+
+// noteHold is called behind what held up the apply goroutine.
+func (a *applier) noteHold(by string, took time.Duration) {
+	if took >= longHold {
+		a.g.log.Debug("a snapshot held up apply", "by", by, "pieces", a.holdup.watch.Pieces(), "took", took)
+	}
 }
 
 // Restore implements raft.FSM: at start, and when the leader shipped a snapshot.
@@ -166,7 +173,7 @@ func (a *applier) Restore(source io.ReadCloser) error {
 type frozen struct {
 	a    *applier
 	view *fsm.View
-	// began is when view was asked for, made how long that took.
+	// began is when view was asked for, made how long making it took.
 	began time.Time
 	made  time.Duration
 }
