@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command snapbench shows what a snapshot costs those who write meanwhile, and how long a restart from it
-// takes. It fills one node with keys, writes to them at a steady rate, and compares the latencies before,
-// while and after snapshots are taken; then it restarts the node and a real Redis with as many keys
-// of the same size, and compares the time until they answer, per key. It fails when p99.9 rises by more than
-// -margin, or when the node is slower to restart than Redis. Writes that met with a theft of the machine's processors by its
-// host do not count. A run that tells nothing, because the phases before and after allow different verdicts or too few
-// writes count, is repeated; the fifth of them fails, too.
+// takes. It fills one node with keys, writes to them at a steady rate, and compares the latencies while snapshots are
+// taken with those before, between and after; then it restarts the node and a real Redis with as many keys
+// of the same size, and compares the time until they answer, per key. It fails when p99.9 of a middle phase with
+// snapshots is more than -margin over that of one without, or when the node is slower to restart than Redis. Writes that
+// met with a theft of the machine's processors by its host do not count. A run that tells nothing because too few writes
+// count is repeated; the fifth of them fails, too.
 package main
 
 import (
@@ -37,7 +37,8 @@ type settings struct {
 	rate, conns     int
 	phase, margin   time.Duration
 	hold            time.Duration
-	runs, restarts  int
+	runs, rounds    int
+	restarts        int
 }
 
 func main() {
@@ -49,13 +50,15 @@ func main() {
 	flag.IntVar(&s.set.keys, "keys", 10_000_000, "keys of 16 bytes with values of 100 bytes")
 	flag.BoolVar(&s.set.hot, "hot", false, "put 1,000,000 of the keys into one slot")
 	flag.IntVar(&s.rate, "rate", 20_000, "writes a second, sent when they are due whether others were answered or not")
-	flag.IntVar(&s.conns, "conns", 20, "connections that write")
-	flag.DurationVar(&s.phase, "phase", 40*time.Second, "length of the phases before and after the snapshots, and least length of that with them")
+	flag.IntVar(&s.conns, "conns", 5, "connections that write")
+	flag.DurationVar(&s.phase, "phase", 40*time.Second, "length of a phase without snapshots, and least length of one with them")
 	flag.DurationVar(&s.margin, "margin", 5*time.Millisecond, "by how much p99.9 may rise while snapshots are taken")
 	flag.DurationVar(&s.hold, "hold", 2*time.Millisecond, "how long a capture may hold up the apply goroutine")
-	flag.IntVar(&s.runs, "runs", 3, "times to go through the phases; every one that tells something is judged")
+	flag.IntVar(&s.runs, "runs", 3, "runs; every one that tells something is judged")
+	flag.IntVar(&s.rounds, "rounds", 3, "phases with snapshots of a run")
 	flag.IntVar(&s.restarts, "restarts", 3, "restarts of each server, by turns; the medians are compared; 0 for none")
 	flag.Parse()
+	stayAwake()
 	if err := start(context.Background(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "snapbench: FAILED:", err)
 		os.Exit(1)
@@ -63,8 +66,8 @@ func main() {
 }
 
 func start(ctx context.Context, s settings) error {
-	if s.set.keys < 1 || s.rate < 1 || s.conns < 1 || s.phase <= 0 || s.runs < 0 || s.restarts < 0 {
-		return errors.New("-keys, -rate, -conns and -phase must be positive, -runs and -restarts not negative")
+	if s.set.keys < 1 || s.rate < 1 || s.conns < 1 || s.phase <= 0 || s.rounds < 1 || s.runs < 0 || s.restarts < 0 {
+		return errors.New("-keys, -rate, -conns, -phase and -rounds must be positive, -runs and -restarts not negative")
 	}
 	dir, err := os.MkdirTemp(s.dir, "kvorum-snapbench-")
 	if err != nil {

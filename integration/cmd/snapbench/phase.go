@@ -17,7 +17,7 @@ const (
 	// wake is how long behind a theft writes do not count: as long as a machine with a third of its time to spare takes
 	// to do what was left lying for half of that.
 	wake = 250 * time.Millisecond
-	// maxLost is the part of a phase's writes that may not count.
+	// maxLost is the part of a phase's writes that may not count, lest the phase does not.
 	maxLost = 0.5
 )
 
@@ -25,29 +25,47 @@ const (
 // within a theft or less than wake behind it, or is answered within one: the hypervisor had the processors, and what the
 // node would have done tells nothing.
 type phase struct {
+	began        time.Time
 	all, counted *hdrhistogram.Histogram
 	thefts       []theft // in order of time
+	robbed       int     // number of thefts, of all that were joined
 }
 
-func newPhase(thefts []theft) *phase {
-	return &phase{all: hdrhistogram.New(1, histMax, histDigits), counted: hdrhistogram.New(1, histMax, histDigits), thefts: thefts}
+func newPhase(began time.Time, thefts []theft) *phase {
+	return &phase{began: began, all: hdrhistogram.New(1, histMax, histDigits), counted: hdrhistogram.New(1, histMax, histDigits), thefts: thefts, robbed: len(thefts)}
+}
+
+// joined has the latencies of all.
+func joined(all []*phase) *phase {
+	j := newPhase(time.Time{}, nil)
+	for _, p := range all {
+		j.all.Merge(p.all)
+		j.counted.Merge(p.counted)
+		j.robbed += p.robbed
+	}
+	return j
 }
 
 func (p *phase) add(w write) {
 	us := min(max(w.late.Microseconds(), 1), histMax)
 	_ = p.all.RecordValue(us) // within the histogram's range
-	next := sort.Search(len(p.thefts), func(i int) bool { return w.due < p.thefts[i].to+wake })
-	if next < len(p.thefts) && w.due+w.late >= p.thefts[next].from {
-		return
+	if !p.met(w.due, w.due+w.late) {
+		_ = p.counted.RecordValue(us)
 	}
-	_ = p.counted.RecordValue(us)
 }
 
-// p999 is that of the writes that count.
-func (p *phase) p999() time.Duration { return p999(p.counted) }
+// met tells whether what went on meanwhile met with a theft.
+func (p *phase) met(from, to time.Duration) bool {
+	next := sort.Search(len(p.thefts), func(i int) bool { return from < p.thefts[i].to+wake })
+	return next < len(p.thefts) && to >= p.thefts[next].from
+}
 
-func p999(h *hdrhistogram.Histogram) time.Duration {
-	return time.Duration(h.ValueAtQuantile(99.9)) * time.Microsecond
+// stolen is met by the clock.
+func (p *phase) stolen(from, to time.Time) bool { return p.met(from.Sub(p.began), to.Sub(p.began)) }
+
+// p999 is that of the writes that count.
+func (p *phase) p999() time.Duration {
+	return time.Duration(p.counted.ValueAtQuantile(99.9)) * time.Microsecond
 }
 
 // lost is the part of the writes that do not count.
@@ -55,12 +73,18 @@ func (p *phase) lost() float64 {
 	return 1 - float64(p.counted.TotalCount())/float64(max(1, p.all.TotalCount()))
 }
 
+// String is p99.9 in a line.
+func (p *phase) String() string {
+	return fmt.Sprintf("p99.9 %8.3f ms, of the %3.0f %% that count %8.3f ms", ms(p.all.ValueAtQuantile(99.9)), 100*(1-p.lost()), ms(p.counted.ValueAtQuantile(99.9)))
+}
+
 func (p *phase) report(name string) {
-	ms := func(v int64) float64 { return float64(v) / 1000 }
-	fmt.Printf("%-6s %9d writes   p50 %8.3f ms   p99 %8.3f ms   p99.9 %8.3f ms   max %8.3f ms\n", name, p.all.TotalCount(),
+	fmt.Printf("%-7s %9d writes   p50 %8.3f ms   p99 %8.3f ms   p99.9 %8.3f ms   max %8.3f ms\n", name, p.all.TotalCount(),
 		ms(p.all.ValueAtQuantile(50)), ms(p.all.ValueAtQuantile(99)), ms(p.all.ValueAtQuantile(99.9)), ms(p.all.Max()))
-	if len(p.thefts) > 0 {
+	if p.robbed > 0 {
 		fmt.Printf("  without the %.1f %% that met with one of %d thefts of the machine:  p99 %8.3f ms   p99.9 %8.3f ms   max %8.3f ms\n",
-			100*p.lost(), len(p.thefts), ms(p.counted.ValueAtQuantile(99)), ms(p.counted.ValueAtQuantile(99.9)), ms(p.counted.Max()))
+			100*p.lost(), p.robbed, ms(p.counted.ValueAtQuantile(99)), ms(p.counted.ValueAtQuantile(99.9)), ms(p.counted.Max()))
 	}
 }
+
+func ms(us int64) float64 { return float64(us) / 1000 }

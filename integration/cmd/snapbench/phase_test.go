@@ -17,7 +17,7 @@ func TestPhase(t *testing.T) {
 	w.saw(1050*ms, 1100*ms, 60*ms) // goes on
 	w.saw(1100*ms, 1150*ms, 0)
 	w.saw(3000*ms, 3050*ms, 100*ms)
-	p := newPhase(w.thefts)
+	p := newPhase(time.Now(), w.thefts)
 	for _, c := range []struct {
 		due, late time.Duration
 		counts    bool
